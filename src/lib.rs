@@ -1,0 +1,4 @@
+//! heapledger
+#![deny(unsafe_code)]
+mod record;
+mod report;

@@ -1,0 +1,2 @@
+//! What is remembered.
+pub(crate) mod snapshot;

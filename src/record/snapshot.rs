@@ -1,0 +1,124 @@
+//! What a reading of the tables yields: plain numbers, no pointers into live
+//! state. `report` sees this and nothing else.
+
+/// What was profiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Every allocation and free of the process.
+    Heap,
+    /// The weights passed to `ad_hoc_event`.
+    AdHoc,
+}
+
+/// The whole process's counts. For ad hoc profiles blocks are events, bytes
+/// are units, and everything but the totals is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) total_blocks: u64,
+    pub(crate) total_bytes: u64,
+    pub(crate) live_blocks: u64,
+    pub(crate) live_bytes: u64,
+    /// Blocks live at t-gmax.
+    pub(crate) peak_blocks: u64,
+    /// Bytes live at t-gmax: the sum of every site's `peak_bytes`.
+    pub(crate) peak_bytes: u64,
+}
+
+/// One site's counts; a site is one distinct captured stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) total_blocks: u64,
+    pub(crate) total_bytes: u64,
+    /// Sum of the lifetimes of all blocks; blocks still live count up to the reading.
+    pub(crate) lifetimes_us: u64,
+    /// The most bytes this site ever held live.
+    pub(crate) max_bytes: u64,
+    /// Blocks live when `max_bytes` was (last) reached.
+    pub(crate) max_blocks: u64,
+    /// Bytes and blocks held at t-gmax.
+    pub(crate) peak_bytes: u64,
+    pub(crate) peak_blocks: u64,
+    /// Bytes and blocks still live at the reading.
+    pub(crate) end_bytes: u64,
+    pub(crate) end_blocks: u64,
+}
+
+/// A frame in the stack tree. A stack is a node and its ancestors, innermost
+/// first; nodes below one parent share their outer frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Index of the caller's node, or 0: node 0 is the empty stack.
+    pub(crate) parent: u32,
+    /// Return address in this process; `address - 1` lies in the call
+    /// instruction, so that is what is symbolized.
+    pub(crate) address: u64,
+}
+
+/// A distinct stack and its counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SiteCounts {
+    /// Index into [`Snapshot::nodes`] of the innermost frame.
+    pub(crate) leaf: u32,
+    pub(crate) counts: Counts,
+}
+
+/// A loaded object: the executable or a shared library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Module {
+    /// Path as the loader has it; the executable's own path for the main program.
+    pub(crate) path: std::path::PathBuf,
+    /// Runtime address minus link-time address.
+    pub(crate) bias: u64,
+    /// Runtime address range, end exclusive.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+/// What was not recorded, or only within a bound. All zero on an ordinary run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refusals {
+    /// Allocations made while the profiler itself was at work on the same
+    /// thread (a signal handler that allocates): not recorded.
+    pub(crate) reentrant_allocs: u64,
+    /// Allocations dropped because a named limit was reached or the system
+    /// gave no memory for the tables.
+    pub(crate) dropped_allocs: u64,
+    /// Stacks cut short because a frame had no usable unwind information.
+    pub(crate) truncated_stacks: u64,
+    /// The true global peak is at most this many bytes above the reported
+    /// one; 0 means that the reported peak is exact.
+    pub(crate) peak_slack_bytes: u64,
+    /// Sites used by several threads, whose `max_bytes` is a lower bound.
+    pub(crate) bounded_max_sites: u64,
+}
+
+/// One consistent reading of everything recorded so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) kind: Kind,
+    /// Time from the start of profiling to this reading.
+    pub(crate) duration_us: u64,
+    /// Time from the start of profiling to t-gmax.
+    pub(crate) peak_at_us: u64,
+    pub(crate) totals: Totals,
+    pub(crate) sites: Vec<SiteCounts>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) modules: Vec<Module>,
+    pub(crate) refusals: Refusals,
+    /// Which capture back end took the stacks, for the summary.
+    pub(crate) capture: &'static str,
+}
+
+impl Snapshot {
+    /// The return addresses of a site's stack, innermost first.
+    pub(crate) fn stack(&self, leaf: u32) -> impl Iterator<Item = u64> + '_ {
+        let mut at = leaf as usize;
+        std::iter::from_fn(move || {
+            (at != 0).then(|| {
+                let node = self.nodes[at];
+                at = node.parent as usize;
+                node.address
+            })
+        })
+    }
+}

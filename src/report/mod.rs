@@ -1,0 +1,1 @@
+//! What is written. May allocate freely; sees a [`Snapshot`](crate::record::snapshot::Snapshot) only.

@@ -1,0 +1,1 @@
+//! Opens heapledger files in the real programs that read them.
