@@ -1,1 +1,19 @@
-//! What is written. May allocate freely; sees a [`Snapshot`](crate::record::snapshot::Snapshot) only.
+//! What is written: from a [`Snapshot`](crate::record::snapshot::Snapshot) to a
+//! file, a string or a few lines on stderr.
+//!
+//! May allocate freely, and sees a snapshot only: never the live tables. In
+//! reading order: return addresses become frames (`symbols`, told apart by
+//! `names`, written with the paths of `paths`), stacks lose what is not the
+//! user's (`trim`), equal stacks become one point (`profile`), and points become
+//! the DHAT file (`dhat`, put in place by `save`) and the summary (`summary`).
+
+mod paths;
+mod names;
+mod frames;
+mod dwarf;
+pub(crate) mod symbols;
+pub(crate) mod trim;
+pub(crate) mod profile;
+pub(crate) mod dhat;
+pub(crate) mod save;
+pub(crate) mod summary;

@@ -1,0 +1,331 @@
+//! The DHAT file, version 2. One line a program point.
+//!
+//! Beyond the format there is one more key, `heapledger`, which every reader of the
+//! format ignores: [`Extension`].
+
+use std::io::{self, Write};
+
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
+
+use super::frames::FrameId;
+use super::profile::{Point, Profile};
+use crate::record::snapshot::Kind;
+
+/// Numbers above this are not exact in JavaScript.
+const MAX_NUMBER: u64 = 1 << 53;
+
+pub(crate) fn write(profile: &Profile<'_>, writer: impl Write) -> io::Result<()> {
+    let mut writer = io::BufWriter::new(writer);
+    let mut json = serde_json::Serializer::with_formatter(&mut writer, OneLineAPoint::default());
+    let numbers = FrameNumbers::new(profile);
+    File::new(profile, &numbers).serialize(&mut json)?;
+    writer.write_all(b"\n")?;
+    writer.flush()
+}
+
+pub(crate) fn to_string_pretty(profile: &Profile<'_>) -> String {
+    let numbers = FrameNumbers::new(profile);
+    serde_json::to_string_pretty(&File::new(profile, &numbers))
+        .expect("numbers, strings and string keys")
+}
+
+#[derive(Serialize)]
+#[expect(non_snake_case, reason = "the format's names")]
+struct File<'a> {
+    dhatFileVersion: u32,
+    mode: &'static str,
+    verb: &'static str,
+    bklt: bool,
+    bkacc: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bu: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bsu: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bksu: Option<&'static str>,
+    tu: &'static str,
+    Mtu: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tuth: Option<u64>,
+    cmd: &'a str,
+    pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tg: Option<u64>,
+    te: u64,
+    heapledger: Extension,
+    pps: ProgramPoints<'a>,
+    ftbl: FrameTable<'a>,
+}
+
+impl<'a> File<'a> {
+    fn new(profile: &'a Profile<'a>, numbers: &'a FrameNumbers) -> File<'a> {
+        let snapshot = profile.snapshot;
+        let is_heap = snapshot.kind == Kind::Heap;
+        let ad_hoc = |unit| (!is_heap).then_some(unit);
+        // Rates are per `te`, which must not be 0.
+        let te = number(snapshot.duration_us).max(1);
+        File {
+            dhatFileVersion: 2,
+            mode: if is_heap { "heap" } else { "ad-hoc" },
+            verb: "Allocated",
+            bklt: is_heap,
+            bkacc: false,
+            bu: ad_hoc("unit"),
+            bsu: ad_hoc("units"),
+            bksu: ad_hoc("events"),
+            tu: "µs",
+            Mtu: "s",
+            tuth: is_heap.then_some(10),
+            cmd: &profile.options.command,
+            pid: profile.options.pid,
+            tg: is_heap.then_some(number(snapshot.peak_at_us).min(te)),
+            te,
+            heapledger: Extension::new(profile),
+            pps: ProgramPoints { profile, numbers },
+            ftbl: FrameTable { profile, numbers },
+        }
+    }
+}
+
+/// How far the numbers can be trusted. `version` is this block's own.
+#[derive(Serialize)]
+struct Extension {
+    version: u32,
+    /// The back end that took the stacks.
+    capture: &'static str,
+    exact: Exactness,
+    refused: Refused,
+}
+
+#[derive(Serialize)]
+struct Exactness {
+    /// Is the global peak exact?
+    peak: bool,
+    /// Else it is at most this much higher.
+    peak_slack_bytes: u64,
+    /// Sites whose `mb` is a lower bound because several threads used them.
+    bounded_max_sites: u64,
+    /// Points whose `mb` is a lower bound because they stand for several sites.
+    merged_points: u64,
+    /// Points summed up in `[other]`.
+    folded_points: u64,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    reentrant_allocs: u64,
+    dropped_allocs: u64,
+    truncated_stacks: u64,
+}
+
+impl Extension {
+    fn new(profile: &Profile<'_>) -> Extension {
+        let refusals = profile.snapshot.refusals;
+        Extension {
+            version: 1,
+            capture: profile.snapshot.capture,
+            exact: Exactness {
+                peak: refusals.peak_slack_bytes == 0,
+                peak_slack_bytes: refusals.peak_slack_bytes,
+                bounded_max_sites: refusals.bounded_max_sites,
+                merged_points: profile.merged_points,
+                folded_points: profile.folded_points,
+            },
+            refused: Refused {
+                reentrant_allocs: refusals.reentrant_allocs,
+                dropped_allocs: refusals.dropped_allocs,
+                truncated_stacks: refusals.truncated_stacks,
+            },
+        }
+    }
+}
+
+struct ProgramPoints<'a> {
+    profile: &'a Profile<'a>,
+    numbers: &'a FrameNumbers,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ProgramPoint<'a> {
+    Heap {
+        tb: u64,
+        tbk: u64,
+        tl: u64,
+        mb: u64,
+        mbk: u64,
+        gb: u64,
+        gbk: u64,
+        eb: u64,
+        ebk: u64,
+        fs: FrameIndices<'a>,
+    },
+    AdHoc {
+        tb: u64,
+        tbk: u64,
+        fs: FrameIndices<'a>,
+    },
+}
+
+struct FrameIndices<'a> {
+    points: &'a ProgramPoints<'a>,
+    point: &'a Point,
+}
+
+impl ProgramPoints<'_> {
+    fn program_point<'a>(&'a self, point: &'a Point) -> ProgramPoint<'a> {
+        let counts = self.profile.counts(point);
+        let (tb, tbk) = (number(counts.total_bytes), number(counts.total_blocks));
+        let fs = FrameIndices {
+            points: self,
+            point,
+        };
+        match self.profile.snapshot.kind {
+            Kind::AdHoc => ProgramPoint::AdHoc { tb, tbk, fs },
+            Kind::Heap => ProgramPoint::Heap {
+                tb,
+                tbk,
+                tl: number(counts.lifetimes_us),
+                mb: number(counts.max_bytes),
+                mbk: number(counts.max_blocks),
+                gb: number(counts.peak_bytes),
+                gbk: number(counts.peak_blocks),
+                eb: number(counts.end_bytes),
+                ebk: number(counts.end_blocks),
+                fs,
+            },
+        }
+    }
+}
+
+impl Serialize for ProgramPoints<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let points = self.profile.points.iter();
+        serializer.collect_seq(points.map(|point| self.program_point(point)))
+    }
+}
+
+impl Serialize for FrameIndices<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let FrameIndices {
+            points: ProgramPoints { profile, numbers },
+            point,
+        } = self;
+        serializer.collect_seq(
+            profile
+                .frames_of(point)
+                .map(|frame| numbers.of_frame[frame.index()]),
+        )
+    }
+}
+
+/// The frames that points show, numbered in order of their first use. Number 0 is
+/// `[root]`, which no point names.
+struct FrameNumbers {
+    /// 0 for a frame that is not shown.
+    of_frame: Vec<u32>,
+    shown: Vec<FrameId>,
+}
+
+impl FrameNumbers {
+    fn new(profile: &Profile<'_>) -> FrameNumbers {
+        let mut numbers = FrameNumbers {
+            of_frame: vec![0; profile.frames().frame_count()],
+            shown: Vec::new(),
+        };
+        for point in &profile.points {
+            for frame in profile.frames_of(point) {
+                let number = &mut numbers.of_frame[frame.index()];
+                if *number == 0 {
+                    numbers.shown.push(frame);
+                    *number = numbers.shown.len() as u32;
+                }
+            }
+        }
+        numbers
+    }
+}
+
+struct FrameTable<'a> {
+    profile: &'a Profile<'a>,
+    numbers: &'a FrameNumbers,
+}
+
+impl Serialize for FrameTable<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut table = serializer.serialize_seq(Some(1 + self.numbers.shown.len()))?;
+        table.serialize_element("[root]")?;
+        for &frame in &self.numbers.shown {
+            table.serialize_element(&format_args!("{}", self.profile.frames().display(frame)))?;
+        }
+        table.end()
+    }
+}
+
+fn number(value: u64) -> u64 {
+    value.min(MAX_NUMBER)
+}
+
+/// Compact, but for a line break before each key of the file and each element of
+/// its arrays.
+#[derive(Default)]
+struct OneLineAPoint {
+    depth: usize,
+}
+
+impl OneLineAPoint {
+    fn separate(
+        &self,
+        writer: &mut (impl Write + ?Sized),
+        first: bool,
+        max_depth: usize,
+    ) -> io::Result<()> {
+        if !first {
+            writer.write_all(b",")?;
+        }
+        if self.depth <= max_depth {
+            writer.write_all(b"\n")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl serde_json::ser::Formatter for OneLineAPoint {
+    fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        writer.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"]")
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        self.separate(writer, first, 2)
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"}")
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        self.separate(writer, first, 1)
+    }
+}

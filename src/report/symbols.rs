@@ -1,0 +1,370 @@
+//! Return addresses to frames, each address once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use object::{Object, ObjectSymbol};
+
+use super::dwarf::{self, CodeFrame};
+use super::frames::{Frame, FrameId, Frames, Place, TextId};
+use super::paths;
+use crate::record::snapshot::{Module, Node};
+
+/// The frames of every address of a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Symbols {
+    pub(crate) frames: Frames,
+    /// Return addresses of this process, sorted, each once.
+    addresses: Vec<u64>,
+    /// Where in `lists` the frames of each of `addresses` are, innermost first.
+    ranges: Vec<Range<u32>>,
+    lists: Vec<FrameId>,
+}
+
+/// Index of an address in [`Symbols`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AddressId(u32);
+
+impl Symbols {
+    /// Resolves the address of every node but node 0, which is the empty stack.
+    pub(crate) fn resolve(nodes: &[Node], modules: &[Module]) -> Symbols {
+        let mut addresses: Vec<u64> = nodes.iter().skip(1).map(|node| node.address).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let mut symbols = Symbols {
+            ranges: vec![0..0; addresses.len()],
+            addresses,
+            ..Symbols::default()
+        };
+        for (path, group) in group_by_file(&symbols.addresses, modules) {
+            symbols.resolve_group(path, &group);
+        }
+        symbols
+    }
+
+    /// `address` must be one of those that were resolved.
+    pub(crate) fn id_of(&self, address: u64) -> AddressId {
+        let index = self.addresses.partition_point(|&known| known < address);
+        debug_assert_eq!(self.addresses.get(index), Some(&address));
+        AddressId(index as u32)
+    }
+
+    /// At least one frame, the innermost of the inlined ones first.
+    pub(crate) fn frames_of(&self, id: AddressId) -> &[FrameId] {
+        let range = self.ranges[id.0 as usize].clone();
+        &self.lists[range.start as usize..range.end as usize]
+    }
+
+    fn resolve_group(&mut self, path: Option<&Path>, group: &[Located]) {
+        let module = match path {
+            Some(path) => self.frames.intern_text(&path.to_string_lossy()),
+            None => self.frames.intern_text("???"),
+        };
+        let mut link_addresses: Vec<u64> = group.iter().map(|at| at.link_address).collect();
+        link_addresses.dedup();
+        let mut lists = vec![0..0; link_addresses.len()];
+        if let Some(path) = path {
+            FileResolver {
+                symbols: self,
+                link_addresses: &link_addresses,
+                lists: &mut lists,
+                module,
+            }
+            .resolve(path);
+        }
+        for (list, &link_address) in lists.iter_mut().zip(&link_addresses) {
+            if list.start == list.end {
+                let place = Place::Module(module);
+                *list = self.push_list([Frame::Code {
+                    link_address,
+                    function: None,
+                    place,
+                }]);
+            }
+        }
+        let mut at = 0;
+        for located in group {
+            at += usize::from(link_addresses[at] != located.link_address);
+            self.ranges[located.index] = lists[at].clone();
+        }
+    }
+
+    fn push_list(&mut self, list: impl IntoIterator<Item = Frame>) -> Range<u32> {
+        let start = self.lists.len() as u32;
+        for frame in list {
+            let id = self.frames.intern(frame);
+            self.lists.push(id);
+        }
+        start..self.lists.len() as u32
+    }
+}
+
+/// Resolves the addresses of one file.
+struct FileResolver<'a> {
+    symbols: &'a mut Symbols,
+    /// Sorted, each once.
+    link_addresses: &'a [u64],
+    /// Into [`Symbols::lists`], one for each of `link_addresses`; empty while not found.
+    lists: &'a mut [Range<u32>],
+    module: TextId,
+}
+
+impl FileResolver<'_> {
+    /// A file that cannot be read, or holds no names, leaves `lists` as they are.
+    fn resolve(mut self, path: &Path) {
+        let Some(map) = map_module(path) else { return };
+        let Ok(file) = object::File::parse(&*map) else {
+            return;
+        };
+        let debug_map = if has_dwarf(&file) {
+            None
+        } else {
+            map_separate_debug_file(path, &file)
+        };
+        let debug_file = debug_map
+            .as_deref()
+            .and_then(|map| object::File::parse(map).ok());
+
+        // The call lies before its return address, and may be the last
+        // instruction of a function that never returns.
+        let probes: Vec<u64> = self
+            .link_addresses
+            .iter()
+            .map(|at| at.saturating_sub(1))
+            .collect();
+        let mut elf_names = vec![None; probes.len()];
+        let mut functions = FunctionNames::default();
+        for file in [Some(&file), debug_file.as_ref()].into_iter().flatten() {
+            find_elf_names(file, &probes, &mut elf_names);
+        }
+        dwarf::resolve(
+            debug_file.as_ref().unwrap_or(&file),
+            &probes,
+            |index, frames| {
+                self.push(index, frames, elf_names[index], &mut functions);
+            },
+        );
+        for (index, &name) in elf_names
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| name.is_some())
+        {
+            if self.lists[index].start == self.lists[index].end {
+                let unknown = CodeFrame {
+                    function: None,
+                    file: None,
+                    line: 0,
+                    column: 0,
+                };
+                self.push(index, &[unknown], name, &mut functions);
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        index: usize,
+        frames: &[CodeFrame<'_>],
+        elf_name: Option<&[u8]>,
+        functions: &mut FunctionNames,
+    ) {
+        let link_address = self.link_addresses[index];
+        let texts = &mut self.symbols.frames;
+        let last = frames.len() - 1;
+        let frames: Vec<Frame> = frames
+            .iter()
+            .enumerate()
+            .map(|(depth, frame)| {
+                // A plain DW_AT_name has neither path nor type; the linker's name has both.
+                let raw = match (frame.function, elf_name) {
+                    (Some(name), Some(elf_name)) if depth == last && !is_mangled(name) => {
+                        Some(elf_name)
+                    }
+                    (None, Some(elf_name)) if depth == last => Some(elf_name),
+                    (name, _) => name,
+                };
+                let function = raw.map(|raw| functions.intern(raw, texts));
+                let place = match frame.file {
+                    Some(file) => Place::Source {
+                        file: texts.intern_text(paths::shorten(file)),
+                        line: frame.line,
+                        column: frame.column,
+                    },
+                    None => Place::Module(self.module),
+                };
+                Frame::Code {
+                    link_address,
+                    function,
+                    place,
+                }
+            })
+            .collect();
+        self.lists[index] = self.symbols.push_list(frames);
+    }
+}
+
+/// Demangles each function's name once. Keyed by where the raw name lies in its
+/// file: a linker keeps one copy of a string.
+#[derive(Default)]
+struct FunctionNames {
+    by_position: HashMap<(usize, usize), TextId>,
+}
+
+impl FunctionNames {
+    fn intern(&mut self, raw: &[u8], texts: &mut Frames) -> TextId {
+        let position = (raw.as_ptr().addr(), raw.len());
+        *self.by_position.entry(position).or_insert_with(|| {
+            let raw = String::from_utf8_lossy(raw);
+            // `{:#}` leaves out the hash.
+            texts.intern_text(&format!("{:#}", rustc_demangle::demangle(&raw)))
+        })
+    }
+}
+
+fn is_mangled(name: &[u8]) -> bool {
+    name.starts_with(b"_R") || name.starts_with(b"_Z")
+}
+
+/// The symbol of `.symtab`, else of `.dynsym`, that spans each of `probes` (sorted)
+/// which has no name yet. Walks the table instead of indexing it: the table of a big
+/// program is many times larger than what is asked of it.
+fn find_elf_names<'data>(
+    file: &object::File<'data>,
+    probes: &[u64],
+    names: &mut [Option<&'data [u8]>],
+) {
+    let mut note = |symbol: object::Symbol<'data, '_>| {
+        if symbol.size() == 0 || symbol.is_undefined() || symbol.kind() != object::SymbolKind::Text
+        {
+            return;
+        }
+        let (start, end) = (
+            symbol.address(),
+            symbol.address().saturating_add(symbol.size()),
+        );
+        let first = probes.partition_point(|&probe| probe < start);
+        for index in (first..probes.len()).take_while(|&index| probes[index] < end) {
+            if names[index].is_none() {
+                names[index] = symbol.name_bytes().ok().filter(|name| !name.is_empty());
+            }
+        }
+    };
+    file.symbols().for_each(&mut note);
+    file.dynamic_symbols().for_each(&mut note);
+}
+
+fn has_dwarf(file: &object::File<'_>) -> bool {
+    file.section_by_name(".debug_info").is_some()
+}
+
+const EXECUTABLE: &str = "/proc/self/exe";
+
+/// Maps a module's file. The running executable is opened by its handle in `/proc`,
+/// which still works, and is the right file, after it was deleted or rebuilt.
+fn map_module(path: &Path) -> Option<Mmap> {
+    if is_running_executable(path)
+        && let Some(map) = map_file(Path::new(EXECUTABLE))
+    {
+        return Some(map);
+    }
+    map_file(path)
+}
+
+fn is_running_executable(path: &Path) -> bool {
+    let Ok(executable) = std::fs::read_link(EXECUTABLE) else {
+        return false;
+    };
+    let executable = executable.as_os_str().as_bytes();
+    let executable = executable.strip_suffix(b" (deleted)").unwrap_or(executable);
+    let is_executable = |path: &Path| path.as_os_str().as_bytes() == executable;
+    is_executable(path) || path.canonicalize().is_ok_and(|path| is_executable(&path))
+}
+
+/// The debug information of a stripped file, as distributions install it: found by
+/// build id, else by the name in `.gnu_debuglink`.
+fn map_separate_debug_file(path: &Path, file: &object::File<'_>) -> Option<Mmap> {
+    let build_id = file.build_id().ok().flatten();
+    let by_build_id = build_id.filter(|id| id.len() > 1).map(|id| {
+        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        PathBuf::from(format!(
+            "/usr/lib/debug/.build-id/{}/{}.debug",
+            &hex[..2],
+            &hex[2..]
+        ))
+    });
+    let by_link = file
+        .gnu_debuglink()
+        .ok()
+        .flatten()
+        .and_then(|(name, _crc)| {
+            let name = OsStr::from_bytes(name);
+            let folder = path.parent()?;
+            let global = Path::new("/usr/lib/debug").join(folder.strip_prefix("/").ok()?);
+            Some([
+                folder.join(name),
+                folder.join(".debug").join(name),
+                global.join(name),
+            ])
+        });
+    let candidates = by_build_id.into_iter().chain(by_link.into_iter().flatten());
+    candidates
+        .filter(|candidate| candidate != path)
+        .find_map(|candidate| {
+            let map = map_file(&candidate)?;
+            let is_same_build = {
+                let debug_file = object::File::parse(&*map).ok()?;
+                debug_file.build_id().ok().flatten() == build_id && has_dwarf(&debug_file)
+            };
+            is_same_build.then_some(map)
+        })
+}
+
+#[allow(unsafe_code)]
+fn map_file(path: &Path) -> Option<Mmap> {
+    let file = File::open(path).ok()?;
+    // SAFETY: `Mmap::map` requires that nobody changes the file while it is mapped. It is
+    // a program or library that this process runs, or the debug file made with it: the loader
+    // maps it under the same condition, and builds replace such files instead of writing into them.
+    unsafe { Mmap::map(&file) }.ok()
+}
+/// An address in its file.
+struct Located {
+    link_address: u64,
+    /// Into [`Symbols::addresses`].
+    index: usize,
+}
+
+/// The addresses of each file, sorted by link-time address. In order of the paths,
+/// so that the same program gives the same frame table wherever it is loaded.
+fn group_by_file<'a>(
+    addresses: &[u64],
+    modules: &'a [Module],
+) -> BTreeMap<Option<&'a Path>, Vec<Located>> {
+    let mut by_start: Vec<&Module> = modules.iter().collect();
+    by_start.sort_unstable_by_key(|module| module.start);
+    let mut groups: BTreeMap<Option<&Path>, Vec<Located>> = BTreeMap::new();
+    for (index, &address) in addresses.iter().enumerate() {
+        let call = address.saturating_sub(1);
+        let candidate = by_start
+            .partition_point(|module| module.start <= call)
+            .checked_sub(1);
+        let owner = candidate
+            .map(|at| by_start[at])
+            .filter(|module| call < module.end);
+        let link_address = owner.map_or(address, |module| address.wrapping_sub(module.bias));
+        let path = owner.map(|module| module.path.as_path());
+        groups.entry(path).or_default().push(Located {
+            link_address,
+            index,
+        });
+    }
+    for group in groups.values_mut() {
+        group.sort_unstable_by_key(|at| (at.link_address, at.index));
+    }
+    groups
+}
