@@ -1,2 +1,245 @@
-//! What is remembered.
+//! What is remembered: sites, which site each live block belongs to, and
+//! counts. Allocates only straight from the system, never panics, never waits
+//! for anything but a [`SpinLock`](crate::lock::SpinLock). Never looks into
+//! user memory: an address is a number here.
+//!
+//! In reading order: the numbers a reading yields ([`snapshot`]); stacks
+//! ([`stack_tree`]) and [`sites`]; blocks ([`block_map`], [`odd_blocks`]);
+//! counts by site and thread ([`site_counters`], [`site_max`]), by thread
+//! ([`book`]), and the [`peak`].
+
+pub(crate) mod block_map;
+pub(crate) mod book;
+pub(crate) mod chunks;
+pub(crate) mod counter;
+pub(crate) mod hashing;
+pub(crate) mod odd_blocks;
+pub(crate) mod peak;
+pub(crate) mod site_cache;
+pub(crate) mod site_counters;
+pub(crate) mod site_max;
+pub(crate) mod sites;
 pub(crate) mod snapshot;
+pub(crate) mod stack_tree;
+
+use crate::capture::walk::Stack;
+use crate::clock::Scale;
+use block_map::BlockMap;
+use book::Book;
+use peak::Peak;
+use site_counters::{Change, SiteSum};
+use sites::{SiteId, Sites};
+use snapshot::{Counts, Node, SiteCounts, Totals};
+
+/// The tables that all threads share.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    pub(crate) peak: Peak,
+    sites: Sites,
+    blocks: BlockMap,
+}
+
+/// A reading of all books, still by site number and in ticks.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) totals: Totals,
+    pub(crate) by_site: Vec<SiteSum>,
+    shared_sites: u64,
+}
+
+/// Something was not recorded: there was no memory for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotRecorded;
+
+impl Recorder {
+    pub(crate) const fn new() -> Self {
+        Self {
+            peak: Peak::new(),
+            sites: Sites::new(),
+            blocks: BlockMap::new(),
+        }
+    }
+
+    /// A block of `bytes` was allocated at `address`. Ok(false): so was one
+    /// before, whose free was not seen.
+    #[inline(always)]
+    pub(crate) fn alloc(
+        &self,
+        book: &mut Book,
+        stack: &mut Stack<'_>,
+        address: usize,
+        bytes: usize,
+        now: u64,
+    ) -> Result<bool, NotRecorded> {
+        let site = book.site_of(stack, &self.sites).map_err(|_| NotRecorded)?;
+        let before = self.blocks.insert(address, site).map_err(|_| NotRecorded)?;
+        let change = Change::alloc(bytes, now);
+        if book
+            .count(site, &change, now, &self.sites, &self.peak)
+            .is_err()
+        {
+            self.blocks.remove(address);
+            return Err(NotRecorded);
+        }
+        Ok(before.is_none())
+    }
+
+    /// The block of `bytes` at `address` is about to be freed. Blocks that
+    /// were not recorded are ignored.
+    #[inline(always)]
+    pub(crate) fn free(&self, book: &mut Book, address: usize, bytes: usize, now: u64) {
+        if let Some(site) = self.blocks.remove(address) {
+            // Cannot fail for lack of memory in the thread that allocated; in
+            // another one the block then stays counted as live.
+            let _ = book.count(
+                site,
+                &Change::free(bytes, now),
+                now,
+                &self.sites,
+                &self.peak,
+            );
+        }
+    }
+
+    /// The block at `address` is about to move or change its size: takes it
+    /// out, so that whoever gets the address next finds it free.
+    #[inline]
+    pub(crate) fn take(&self, address: usize) -> Option<SiteId> {
+        self.blocks.remove(address)
+    }
+
+    /// A block that was taken out is at `address`, unchanged.
+    pub(crate) fn put_back(&self, address: usize, site: SiteId) -> Result<(), NotRecorded> {
+        self.blocks
+            .insert(address, site)
+            .map(drop)
+            .map_err(|_| NotRecorded)
+    }
+
+    /// A block that was taken out is now at `address` and of another size.
+    #[inline]
+    pub(crate) fn resized(
+        &self,
+        book: &mut Book,
+        site: SiteId,
+        address: usize,
+        (old_bytes, new_bytes): (usize, usize),
+        now: u64,
+    ) -> Result<(), NotRecorded> {
+        self.put_back(address, site)?;
+        let change = Change::realloc(old_bytes, new_bytes);
+        book.count(site, &change, now, &self.sites, &self.peak)
+            .map_err(|_| NotRecorded)
+    }
+
+    /// An ad hoc event.
+    pub(crate) fn event(
+        &self,
+        book: &mut Book,
+        stack: &mut Stack<'_>,
+        weight: usize,
+        now: u64,
+    ) -> Result<(), NotRecorded> {
+        let site = book.site_of(stack, &self.sites).map_err(|_| NotRecorded)?;
+        book.count(site, &Change::event(weight), now, &self.sites, &self.peak)
+            .map_err(|_| NotRecorded)
+    }
+
+    /// How many entries [`Sums::by_site`] needs to hold every site of now.
+    pub(crate) fn site_numbers(&self) -> usize {
+        self.sites.ids().last().map_or(0, |id| id.get() as usize) + 1
+    }
+
+    /// The whole process's counts. No thread counts meanwhile.
+    pub(crate) fn totals<'a>(&self, books: impl Iterator<Item = &'a Book>) -> Totals {
+        let epoch = self.peak.epoch();
+        let mut totals = Totals::default();
+        for book in books {
+            book.add_to(&mut totals, epoch);
+        }
+        totals
+    }
+
+    /// All counts. No thread counts meanwhile. `sums.by_site` must have room;
+    /// nothing is allocated here.
+    pub(crate) fn read<'a>(&self, books: impl Iterator<Item = &'a Book> + Clone, sums: &mut Sums) {
+        let epoch = self.peak.epoch();
+        sums.totals = self.totals(books.clone());
+        for book in books {
+            book.add_sites_to(&mut sums.by_site, epoch);
+        }
+        for (sum, id) in sums.by_site.iter_mut().skip(1).zip(self.sites.ids()) {
+            if let Some(site) = self.sites.get(id).filter(|_| self.sites.is_shared(id)) {
+                let shared = site.max.max();
+                if shared.bytes >= sum.owner_max.bytes {
+                    sum.owner_max = shared;
+                }
+                sums.shared_sites += 1;
+            }
+        }
+    }
+
+    /// Turns a reading into sites and stacks. `end` is the time of the reading.
+    pub(crate) fn resolve(&self, sums: &Sums, scale: Scale, end: u64) -> (Vec<SiteCounts>, u64) {
+        let used = sums
+            .by_site
+            .iter()
+            .enumerate()
+            .filter(|(_, sum)| sum.total_blocks != 0);
+        let sites = used.filter_map(|(number, sum)| {
+            let site = self.sites.get(SiteId::new(number as u32)?)?;
+            let end_blocks = u64::from(sum.live.blocks);
+            let lifetimes = sum
+                .lifetime_ticks
+                .wrapping_add(end.wrapping_mul(end_blocks));
+            let mut counts = Counts {
+                total_blocks: sum.total_blocks,
+                total_bytes: sum.total_bytes,
+                // Clocks of two processors may differ by a few ticks.
+                lifetimes_us: scale.to_us((lifetimes as i64).max(0) as u64),
+                max_bytes: sum.owner_max.bytes,
+                max_blocks: u64::from(sum.owner_max.blocks as u32),
+                peak_bytes: sum.peak.bytes,
+                peak_blocks: u64::from(sum.peak.blocks),
+                end_bytes: sum.live.bytes,
+                end_blocks,
+            };
+            // Between two publications of a shared site the maximum may have
+            // been missed, but what it held at these moments is known.
+            for (bytes, blocks) in [
+                (counts.peak_bytes, counts.peak_blocks),
+                (counts.end_bytes, counts.end_blocks),
+            ] {
+                if bytes > counts.max_bytes {
+                    (counts.max_bytes, counts.max_blocks) = (bytes, blocks);
+                }
+            }
+            Some(SiteCounts {
+                leaf: site.leaf(),
+                counts,
+            })
+        });
+        (sites.collect(), sums.shared_sites)
+    }
+
+    /// A copy of the stack tree.
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        (0..self.sites.tree.len())
+            .map(|number| self.sites.tree.node(number))
+            .collect()
+    }
+
+    /// Back to a process that holds nothing. Stacks and sites are kept: their
+    /// numbers stay valid in the threads' caches.
+    ///
+    /// # Safety
+    /// No other thread counts meanwhile, and all books are reset too.
+    pub(crate) unsafe fn reset(&self, now: u64) {
+        self.peak.reset(now);
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.sites.reset_max();
+            self.blocks.clear();
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! What a reading of the tables yields: plain numbers, no pointers into live
 //! state. `report` sees this and nothing else.
 
+pub(crate) use crate::capture::module_map::Module;
+
 /// What was profiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -62,18 +64,6 @@ pub(crate) struct SiteCounts {
     pub(crate) counts: Counts,
 }
 
-/// A loaded object: the executable or a shared library.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Module {
-    /// Path as the loader has it; the executable's own path for the main program.
-    pub(crate) path: std::path::PathBuf,
-    /// Runtime address minus link-time address.
-    pub(crate) bias: u64,
-    /// Runtime address range, end exclusive.
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-}
-
 /// What was not recorded, or only within a bound. All zero on an ordinary run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Refusals {
@@ -85,6 +75,9 @@ pub(crate) struct Refusals {
     pub(crate) dropped_allocs: u64,
     /// Stacks cut short because a frame had no usable unwind information.
     pub(crate) truncated_stacks: u64,
+    /// Readings that did not wait for a thread that was suspended in the middle
+    /// of recording: they can be off by one operation of it.
+    pub(crate) torn_readings: u64,
     /// The true global peak is at most this many bytes above the reported
     /// one; 0 means that the reported peak is exact.
     pub(crate) peak_slack_bytes: u64,

@@ -7,13 +7,13 @@
 //! user's (`trim`), equal stacks become one point (`profile`), and points become
 //! the DHAT file (`dhat`, put in place by `save`) and the summary (`summary`).
 
-mod paths;
-mod names;
-mod frames;
-mod dwarf;
-pub(crate) mod symbols;
-pub(crate) mod trim;
-pub(crate) mod profile;
 pub(crate) mod dhat;
+mod dwarf;
+mod frames;
+mod names;
+mod paths;
+pub(crate) mod profile;
 pub(crate) mod save;
 pub(crate) mod summary;
+pub(crate) mod symbols;
+pub(crate) mod trim;

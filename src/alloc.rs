@@ -1,0 +1,111 @@
+//! The door: what the program's allocations come through.
+
+use crate::engine::Engine;
+use std::alloc::{GlobalAlloc, Layout, System};
+
+/// The one static of the crate: everything that is recorded.
+pub(crate) static ENGINE: Engine = Engine::new();
+
+/// A global allocator that records what passes through it, while a
+/// [`Profiler`](crate::Profiler) is running, and serves it from another
+/// allocator: the system's, or any that is given to [`Alloc::new`].
+///
+/// # Examples
+/// ```
+/// #[global_allocator]
+/// static ALLOC: heapledger::Alloc = heapledger::Alloc;
+/// # fn main() {}
+/// ```
+/// Around another allocator (here one of one's own; mimalloc's and jemalloc's
+/// are used in the same way):
+/// ```
+/// # use std::alloc::{GlobalAlloc, Layout, System};
+/// struct Mine;
+/// // SAFETY: as `System`, which it passes everything to.
+/// unsafe impl GlobalAlloc for Mine {
+///     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+///         unsafe { System.alloc(layout) }
+///     }
+///     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+///         unsafe { System.dealloc(block, layout) }
+///     }
+/// }
+///
+/// #[global_allocator]
+/// static ALLOC: heapledger::Alloc<Mine> = heapledger::Alloc::new(Mine);
+/// # fn main() {}
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alloc<A = System> {
+    inner: A,
+}
+
+/// The [`Alloc`](struct@Alloc) around the system's allocator, as a value: so that
+/// `static ALLOC: heapledger::Alloc = heapledger::Alloc;` reads as it does with
+/// other allocators.
+#[allow(
+    non_upper_case_globals,
+    reason = "has the name of the type whose usual value it is"
+)]
+pub const Alloc: Alloc = Alloc::new(System);
+
+impl<A> Alloc<A> {
+    /// Records what passes through it and serves it from `inner`.
+    pub const fn new(inner: A) -> Self {
+        Self { inner }
+    }
+}
+
+// Not recording, each method is one relaxed load and the inner call.
+// Recording, a block is in the tables only while it is the program's: put in
+// after the inner allocation, taken out before the inner free, because in
+// between another thread may be given the same address.
+//
+// SAFETY: every method returns what the inner allocator returns for the same
+// arguments, and changes no block.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are the inner allocator's.
+        let block = unsafe { self.inner.alloc(layout) };
+        if ENGINE.records_heap() && !block.is_null() {
+            ENGINE.on_alloc(block as usize, layout.size());
+        }
+        block
+    }
+
+    /// Forwarded as such: the inner allocator knows memory that is zero
+    /// already, so that an untouched zeroed block is never made resident.
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are the inner allocator's.
+        let block = unsafe { self.inner.alloc_zeroed(layout) };
+        if ENGINE.records_heap() && !block.is_null() {
+            ENGINE.on_alloc(block as usize, layout.size());
+        }
+        block
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if ENGINE.records_heap() {
+            ENGINE.on_free(block as usize, layout.size());
+        }
+        // SAFETY: the caller's promises are the inner allocator's.
+        unsafe { self.inner.dealloc(block, layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if !ENGINE.records_heap() {
+            // SAFETY: the caller's promises are the inner allocator's.
+            return unsafe { self.inner.realloc(block, layout, new_size) };
+        }
+        let taken = ENGINE.before_realloc(block as usize);
+        let old = (block as usize, layout.size());
+        // SAFETY: the caller's promises are the inner allocator's.
+        let block = unsafe { self.inner.realloc(block, layout, new_size) };
+        ENGINE.after_realloc(taken, old, (block as usize, new_size));
+        block
+    }
+}

@@ -1,0 +1,230 @@
+//! Finds the loaded object (executable, shared library) that an address lies
+//! in, and its unwind tables.
+//!
+//! glibc's `_dl_find_object` (2.35 and later) answers without a lock. Older
+//! ones and musl have `dl_iterate_phdr`, which takes the loader's lock; it is
+//! what their own unwinders do for every frame, we do it once an address.
+
+use once_cell::race::OnceNonZeroUsize;
+use std::ffi::{c_int, c_void};
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::slice;
+
+/// An object's unwind tables, in memory for as long as it stays loaded.
+#[derive(Debug)]
+pub(crate) struct LoadedObject<'a> {
+    pub(crate) eh_frame_hdr_address: u64,
+    /// From the header to the end of the segment that holds it.
+    pub(crate) eh_frame_hdr: &'a [u8],
+    segment_start: u64,
+    _loaded: PhantomData<&'a ()>,
+}
+
+impl LoadedObject<'_> {
+    /// The object that contains `pc`, if it has a table of unwind information.
+    /// `pc` is on a stack or in the running thread's registers, so its object
+    /// is loaded and stays so until that frame returns.
+    pub(crate) fn containing(pc: u64) -> Option<Self> {
+        let search = Search::for_pc(pc)?;
+        let (start, end) = (search.segment_start, search.segment_end);
+        let header = search.eh_frame_hdr;
+        if header < start || header >= end {
+            return None;
+        }
+        Some(Self {
+            eh_frame_hdr_address: header,
+            // SAFETY: `start..end` is a readable segment of a loaded object.
+            eh_frame_hdr: unsafe {
+                slice::from_raw_parts(header as *const u8, (end - header) as usize)
+            },
+            segment_start: start,
+            _loaded: PhantomData,
+        })
+    }
+
+    /// From `address`, in the segment that holds the tables, to its end.
+    pub(crate) fn bytes_from(&self, address: u64) -> Option<&[u8]> {
+        let end = self.eh_frame_hdr_address + self.eh_frame_hdr.len() as u64;
+        if address < self.segment_start || address >= end {
+            return None;
+        }
+        // SAFETY: within the readable segment that `containing` found.
+        Some(unsafe { slice::from_raw_parts(address as *const u8, (end - address) as usize) })
+    }
+}
+
+/// What is wanted, and what was found; in runtime addresses.
+#[derive(Debug, Default)]
+struct Search {
+    pc: u64,
+    eh_frame_hdr: u64,
+    segment_start: u64,
+    segment_end: u64,
+}
+
+impl Search {
+    fn for_pc(pc: u64) -> Option<Self> {
+        match find_object() {
+            Some(find) => Self::by_find_object(find, pc),
+            None => Self::by_iteration(pc),
+        }
+    }
+
+    fn by_find_object(find: FindObject, pc: u64) -> Option<Self> {
+        let mut found = DlFindObject::default();
+        // SAFETY: the C library's function, given a result to fill in.
+        if unsafe { find(pc as *mut c_void, &mut found) } != 0 {
+            return None;
+        }
+        let header = found.eh_frame as u64;
+        let start = found.map_start as u64;
+        let end = found.map_end as u64;
+        // SAFETY: a loaded object starts with its ELF header, whose program
+        // headers the loader itself has read at that place.
+        let segment = unsafe { segment_containing(start, end, header) };
+        let (segment_start, segment_end) = segment?;
+        Some(Self {
+            pc,
+            eh_frame_hdr: header,
+            segment_start,
+            segment_end,
+        })
+    }
+
+    fn by_iteration(pc: u64) -> Option<Self> {
+        let mut search = Self {
+            pc,
+            ..Self::default()
+        };
+        // SAFETY: the callback gets `search` back and outlives nothing.
+        unsafe {
+            libc::dl_iterate_phdr(Some(visit_object), (&raw mut search).cast());
+        }
+        (search.eh_frame_hdr != 0).then_some(search)
+    }
+}
+
+/// # Safety
+/// Called by `dl_iterate_phdr` with `data` pointing to a [`Search`].
+unsafe extern "C" fn visit_object(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    data: *mut c_void,
+) -> c_int {
+    // SAFETY: the loader passes a valid record, and our own `data` back.
+    let (info, search) = unsafe { (&*info, &mut *data.cast::<Search>()) };
+    if info.dlpi_phnum == 0 || info.dlpi_phdr.is_null() {
+        return 0;
+    }
+    // SAFETY: the record's own pointer and count.
+    let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    let range = |header: &libc::Elf64_Phdr| {
+        let start = info.dlpi_addr + header.p_vaddr;
+        start..start + header.p_memsz
+    };
+    let is_load = |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD;
+    if !headers
+        .iter()
+        .filter(is_load)
+        .any(|header| range(header).contains(&search.pc))
+    {
+        return 0;
+    }
+    if let Some(tables) = headers
+        .iter()
+        .find(|header| header.p_type == libc::PT_GNU_EH_FRAME)
+    {
+        let address = info.dlpi_addr + tables.p_vaddr;
+        let segment = headers
+            .iter()
+            .filter(is_load)
+            .map(range)
+            .find(|range| range.contains(&address));
+        if let Some(segment) = segment {
+            search.eh_frame_hdr = address;
+            search.segment_start = segment.start;
+            search.segment_end = segment.end;
+        }
+    }
+    1
+}
+
+/// The loaded segment that contains `address`, of the object mapped at
+/// `start..end`.
+///
+/// # Safety
+/// An ELF header and its program headers are readable at `start`.
+unsafe fn segment_containing(start: u64, end: u64, address: u64) -> Option<(u64, u64)> {
+    // SAFETY: the caller's promise; mappings are page-aligned.
+    let file = unsafe { &*(start as *const libc::Elf64_Ehdr) };
+    if file.e_ident[..4] != *b"\x7fELF" || file.e_phoff + 64 * 1024 > end - start + 64 * 1024 {
+        return None;
+    }
+    // SAFETY: the loader read the program headers from this place.
+    let headers = unsafe {
+        let first = (start + file.e_phoff) as *const libc::Elf64_Phdr;
+        slice::from_raw_parts(first, file.e_phnum.into())
+    };
+    let loads = || {
+        headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD)
+    };
+    // Link-time addresses begin at the first segment's page.
+    let lowest = loads().next()?.p_vaddr & !4095;
+    loads()
+        .map(|header| {
+            let at = start + (header.p_vaddr - lowest);
+            (at, at + header.p_memsz)
+        })
+        .find(|range| (range.0..range.1).contains(&address))
+}
+
+/// `struct dl_find_object` of glibc's <dlfcn.h> on x86-64.
+#[repr(C)]
+#[derive(Debug)]
+struct DlFindObject {
+    flags: u64,
+    map_start: *mut c_void,
+    map_end: *mut c_void,
+    link_map: *mut c_void,
+    eh_frame: *mut c_void,
+    reserved: [u64; 7],
+}
+
+impl Default for DlFindObject {
+    fn default() -> Self {
+        Self {
+            flags: 0,
+            map_start: std::ptr::null_mut(),
+            map_end: std::ptr::null_mut(),
+            link_map: std::ptr::null_mut(),
+            eh_frame: std::ptr::null_mut(),
+            reserved: [0; 7],
+        }
+    }
+}
+
+type FindObject = unsafe extern "C" fn(*mut c_void, *mut DlFindObject) -> c_int;
+
+/// Address of `_dl_find_object`, or `ABSENT`.
+static FIND_OBJECT: OnceNonZeroUsize = OnceNonZeroUsize::new();
+const ABSENT: NonZeroUsize = NonZeroUsize::new(1).unwrap();
+
+/// Looks `_dl_find_object` up. `dlsym` takes the loader's lock, so this is
+/// done before recording starts.
+pub(crate) fn prepare() {
+    FIND_OBJECT.get_or_init(|| {
+        // SAFETY: a look-up by a NUL-terminated name.
+        let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
+        NonZeroUsize::new(address as usize).unwrap_or(ABSENT)
+    });
+}
+
+fn find_object() -> Option<FindObject> {
+    let address = FIND_OBJECT.get().filter(|&address| address != ABSENT)?;
+    // SAFETY: `prepare` stored the address of the C library's function, which
+    // has this type.
+    Some(unsafe { std::mem::transmute::<usize, FindObject>(address.get()) })
+}

@@ -1,0 +1,23 @@
+//! What is read from the machine: the running thread's stack. Never sees a
+//! table, never allocates, never panics.
+//!
+//! In reading order: where a walk starts ([`registers`]), what it may read
+//! ([`stack_memory`]), how it gets from a frame to its caller ([`rules`], from
+//! [`cfi`] in the [`loaded_object`]), the walk itself ([`walk`]), and the
+//! [`platform`]'s unwinder behind it. [`module_map`] serves symbolizing.
+
+pub(crate) mod cfi;
+pub(crate) mod loaded_object;
+pub(crate) mod module_map;
+pub(crate) mod platform;
+pub(crate) mod registers;
+pub(crate) mod rules;
+pub(crate) mod stack_memory;
+pub(crate) mod walk;
+
+/// How stacks are taken here.
+pub(crate) const BACK_END: &str = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+    "unwind rules cached by return address"
+} else {
+    "the platform's unwinder"
+};

@@ -1,0 +1,46 @@
+//! The three registers a walk starts from.
+
+/// A point of execution: enough to find the caller by unwind rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Registers {
+    /// An instruction address in the running function.
+    pub(crate) pc: u64,
+    pub(crate) sp: u64,
+    /// rbp: a frame pointer in some functions, an ordinary register in others.
+    pub(crate) fp: u64,
+}
+
+impl Registers {
+    /// The registers of the function this is inlined into. That function must
+    /// stay on the stack for as long as a walk from here runs.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn here() -> Self {
+        let (pc, sp, fp);
+        // SAFETY: reads three registers and changes nothing.
+        unsafe {
+            std::arch::asm!(
+                "lea {pc}, [rip]",
+                "mov {sp}, rsp",
+                "mov {fp}, rbp",
+                pc = out(reg) pc,
+                sp = out(reg) sp,
+                fp = out(reg) fp,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        Self { pc, sp, fp }
+    }
+
+    /// Where there is no walker of our own the platform's unwinder finds its
+    /// start by itself.
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline(always)]
+    pub(crate) fn here() -> Self {
+        Self {
+            pc: 0,
+            sp: 0,
+            fp: 0,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Unwind rules: how to get from a return address to its caller, packed into
+//! 32 bits, and the cache that finds the rule of an address without a lock.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// How a frame's caller is found. CFA is the stack pointer in the caller just
+/// after the call returned; the return address lies one word below it.
+///
+/// Packed as kind (3 bits), saved-rbp slot (8 bits), CFA offset in words
+/// (21 bits, biased).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rule(u32);
+
+/// What a rule says, unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// CFA = sp + offset, with rbp saved `rbp_slot` words below it (0: rbp is unchanged).
+    FromSp { offset: i64, rbp_slot: u32 },
+    /// CFA = rbp + offset.
+    FromFp { offset: i64, rbp_slot: u32 },
+    /// CFA = the word at rbp + offset: functions that realign their stack.
+    FromFpWord { offset: i64, rbp_slot: u32 },
+    /// The kernel's signal frame: the interrupted registers lie on the stack.
+    SignalFrame,
+    /// The outermost frame.
+    End,
+    /// Nothing is known about this address.
+    NoInformation,
+    /// There is unwind information, of a kind that does not fit into a rule.
+    Unfit,
+}
+
+const KIND_FROM_SP: u32 = 1;
+const KIND_FROM_FP: u32 = 2;
+const KIND_FROM_FP_WORD: u32 = 3;
+const KIND_SIGNAL: u32 = 4;
+const KIND_END: u32 = 5;
+const KIND_NO_INFORMATION: u32 = 6;
+const KIND_UNFIT: u32 = 7;
+
+const SLOT_BITS: u32 = 8;
+const OFFSET_BITS: u32 = 21;
+const OFFSET_BIAS: i64 = 1 << (OFFSET_BITS - 2);
+const _: () = assert!(3 + SLOT_BITS + OFFSET_BITS == 32);
+
+impl Rule {
+    pub(crate) const END: Self = Self(KIND_END << 29);
+    pub(crate) const SIGNAL_FRAME: Self = Self(KIND_SIGNAL << 29);
+    pub(crate) const NO_INFORMATION: Self = Self(KIND_NO_INFORMATION << 29);
+    pub(crate) const UNFIT: Self = Self(KIND_UNFIT << 29);
+
+    /// Packs a step; [`Rule::UNFIT`] if its numbers do not fit.
+    pub(crate) fn pack(step: Step) -> Self {
+        let (kind, offset, rbp_slot) = match step {
+            Step::FromSp { offset, rbp_slot } => (KIND_FROM_SP, offset, rbp_slot),
+            Step::FromFp { offset, rbp_slot } => (KIND_FROM_FP, offset, rbp_slot),
+            Step::FromFpWord { offset, rbp_slot } => (KIND_FROM_FP_WORD, offset, rbp_slot),
+            Step::SignalFrame => return Self::SIGNAL_FRAME,
+            Step::End => return Self::END,
+            Step::NoInformation => return Self::NO_INFORMATION,
+            Step::Unfit => return Self::UNFIT,
+        };
+        let words = offset / 8 + OFFSET_BIAS;
+        if offset % 8 != 0 || !(0..1 << OFFSET_BITS).contains(&words) || rbp_slot >= 1 << SLOT_BITS
+        {
+            return Self::UNFIT;
+        }
+        Self(kind << 29 | rbp_slot << OFFSET_BITS | words as u32)
+    }
+
+    #[inline(always)]
+    pub(crate) fn unpack(self) -> Step {
+        let offset = (i64::from(self.0 & ((1 << OFFSET_BITS) - 1)) - OFFSET_BIAS) * 8;
+        let rbp_slot = (self.0 >> OFFSET_BITS) & ((1 << SLOT_BITS) - 1);
+        match self.0 >> 29 {
+            KIND_FROM_SP => Step::FromSp { offset, rbp_slot },
+            KIND_FROM_FP => Step::FromFp { offset, rbp_slot },
+            KIND_FROM_FP_WORD => Step::FromFpWord { offset, rbp_slot },
+            KIND_SIGNAL => Step::SignalFrame,
+            KIND_END => Step::End,
+            KIND_NO_INFORMATION => Step::NoInformation,
+            _ => Step::Unfit,
+        }
+    }
+}
+
+/// A source of rules: the cache below in the program, a table in tests.
+pub(crate) trait Rules {
+    /// The rule for a return address.
+    fn rule(&self, return_address: u64) -> Rule;
+    /// The rule for the instruction at `pc` itself, not for a return to it.
+    fn rule_at(&self, pc: u64) -> Rule;
+}
+
+const CACHE_BITS: u32 = 16;
+
+/// Rules of addresses met before, direct-mapped. A word holds the address's
+/// high bits as its tag beside the rule, so one load gives both or neither.
+pub(crate) struct RuleCache {
+    words: [AtomicU64; 1 << CACHE_BITS],
+}
+
+impl std::fmt::Debug for RuleCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RuleCache").finish_non_exhaustive()
+    }
+}
+
+impl RuleCache {
+    pub(crate) const fn new() -> Self {
+        Self {
+            words: [const { AtomicU64::new(0) }; 1 << CACHE_BITS],
+        }
+    }
+
+    /// The cached rule of a key, else what `derive` finds, which is then kept.
+    #[inline]
+    pub(crate) fn get(&self, key: u64, derive: impl FnOnce(u64) -> Rule) -> Rule {
+        let word = &self.words[key as usize & ((1 << CACHE_BITS) - 1)];
+        let seen = word.load(Relaxed);
+        if seen >> 32 == key >> CACHE_BITS {
+            return Rule(seen as u32);
+        }
+        let rule = derive(key);
+        // A user-space address has at most 47 bits, so its tag fits. Others
+        // have no code.
+        if key >> 47 == 0 {
+            word.store(key >> CACHE_BITS << 32 | u64::from(rule.0), Relaxed);
+        }
+        rule
+    }
+
+    /// Forgets everything, for when code was unloaded.
+    pub(crate) fn clear(&self) {
+        for word in &self.words {
+            word.store(0, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_survive_packing() {
+        let steps = [
+            Step::FromSp {
+                offset: 8,
+                rbp_slot: 0,
+            },
+            Step::FromSp {
+                offset: 4 << 20,
+                rbp_slot: 255,
+            },
+            Step::FromFp {
+                offset: 16,
+                rbp_slot: 2,
+            },
+            Step::FromFpWord {
+                offset: -8,
+                rbp_slot: 2,
+            },
+            Step::SignalFrame,
+            Step::End,
+            Step::NoInformation,
+            Step::Unfit,
+        ];
+        for step in steps {
+            assert_eq!(Rule::pack(step).unpack(), step);
+        }
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_unfit() {
+        for step in [
+            Step::FromSp {
+                offset: 12,
+                rbp_slot: 0,
+            },
+            Step::FromSp {
+                offset: 1 << 30,
+                rbp_slot: 0,
+            },
+            Step::FromSp {
+                offset: 16,
+                rbp_slot: 256,
+            },
+            Step::FromFpWord {
+                offset: -(1 << 30),
+                rbp_slot: 0,
+            },
+        ] {
+            assert_eq!(Rule::pack(step), Rule::UNFIT, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn the_cache_tells_colliding_addresses_apart() {
+        static CACHE: RuleCache = RuleCache::new();
+        let (a, b) = (0x5555_0001_2345, 0x5555_0002_2345);
+        let end = |_| Rule::END;
+        let unfit = |_| Rule::UNFIT;
+        let unasked = |_| unreachable!("must be cached");
+        assert_eq!(CACHE.get(a, end), Rule::END);
+        assert_eq!(CACHE.get(a, unasked), Rule::END);
+        assert_eq!(CACHE.get(b, unfit), Rule::UNFIT);
+        assert_eq!(CACHE.get(a, end), Rule::END);
+        CACHE.clear();
+        assert_eq!(CACHE.get(a, unfit), Rule::UNFIT);
+    }
+}

@@ -1,0 +1,136 @@
+//! The control word: one atomic that every operation reads, which says whether
+//! to record and how. Each change gives it a new value, so a thread that
+//! compares it with the value it last acted on misses nothing.
+
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, Relaxed, SeqCst},
+};
+
+/// A value of the control word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Control(u32);
+
+impl Control {
+    pub(crate) const RECORDING: u32 = 1 << 0;
+    /// Nobody may enter: a reading is under way.
+    pub(crate) const PAUSED: u32 = 1 << 1;
+    /// More than one thread has a book open.
+    pub(crate) const MANY: u32 = 1 << 2;
+    /// The peak is exact with any number of threads.
+    pub(crate) const EXACT: u32 = 1 << 3;
+    /// The kernel cannot fence other threads for us; each fences for itself.
+    pub(crate) const FENCE: u32 = 1 << 4;
+    /// Ad hoc events are recorded, not allocations.
+    pub(crate) const AD_HOC: u32 = 1 << 5;
+
+    const FLAG_BITS: u32 = 8;
+
+    #[inline(always)]
+    pub(crate) fn has(self, flag: u32) -> bool {
+        self.0 & flag != 0
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ControlWord(AtomicU32);
+
+impl ControlWord {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// The one load of the idle path. Relaxed: a thread that records looks
+    /// again after it has entered.
+    #[inline(always)]
+    pub(crate) fn records_heap(&self) -> bool {
+        self.0.load(Relaxed) & (Control::RECORDING | Control::AD_HOC) == Control::RECORDING
+    }
+
+    /// Acquire: what was prepared before a change is visible with it.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Control {
+        Control(self.0.load(Acquire))
+    }
+
+    /// Sets and clears flags, and makes the word differ from all recent values.
+    pub(crate) fn change(&self, set: u32, clear: u32) {
+        let changed = |word: u32| {
+            let flags = (word | set) & !clear & ((1 << Control::FLAG_BITS) - 1);
+            let generation = (word >> Control::FLAG_BITS).wrapping_add(1);
+            Some(generation << Control::FLAG_BITS | flags)
+        };
+        // SeqCst: ordered before the look at other threads' gates that follows
+        // a pause; see `Engine::pause`.
+        let _ = self.0.fetch_update(SeqCst, SeqCst, changed);
+    }
+
+    /// Sleeps until the word is no longer `seen`. Returns early at will.
+    pub(crate) fn wait_for_change(&self, seen: Control) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: the kernel compares the word with `seen` and sleeps; no
+        // memory is written.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.0.as_ptr(),
+                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                seen.0,
+                std::ptr::null::<libc::timespec>(),
+            );
+        }
+        #[cfg(not(target_os = "linux"))]
+        if self.get() == seen {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Wakes all who wait for a change.
+    pub(crate) fn wake_all(&self) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: wakes sleepers on the word's address; no memory is touched.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.0.as_ptr(),
+                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                i32::MAX,
+            );
+        }
+    }
+}
+
+/// Whether the kernel can put a full memory barrier into every running thread
+/// of the process. Registers the process for it.
+pub(crate) fn register_barrier() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: a system call that touches no memory of ours.
+        unsafe {
+            libc::syscall(
+                libc::SYS_membarrier,
+                libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
+                0,
+                0,
+            ) == 0
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
+/// A full barrier in every running thread, if [`register_barrier`] said that
+/// there is one; at least in this one.
+pub(crate) fn barrier_everywhere() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: a system call that touches no memory of ours.
+    unsafe {
+        libc::syscall(
+            libc::SYS_membarrier,
+            libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED,
+            0,
+            0,
+        );
+    }
+    std::sync::atomic::fence(SeqCst);
+}

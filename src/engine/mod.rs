@@ -1,0 +1,621 @@
+//! Where operations meet the tables: who may enter, how a thread gets its
+//! block, how a reading stops the world. Everything hangs off one [`Engine`],
+//! the crate's one static.
+//!
+//! **The gate.** An operation marks its thread busy, then looks at the control
+//! word; a reader changes the control word, then looks at all threads' marks.
+//! One of the two sees the other, as long as neither's look can move before its
+//! own write. The reader pays for that: it has the kernel put a barrier into
+//! every running thread, so that operations need none.
+
+pub(crate) mod control;
+pub(crate) mod thread;
+pub(crate) mod thread_end;
+
+use crate::capture::registers::Registers;
+use crate::capture::rules::{Rule, RuleCache, Rules};
+use crate::capture::stack_memory::{LiveStack, StackBounds};
+use crate::capture::walk::{Ended, Stack, Walker};
+use crate::capture::{cfi, loaded_object, platform};
+use crate::clock::{self, Moment};
+use crate::lock::SpinLock;
+use crate::record::peak::Mode;
+use crate::record::sites::SiteId;
+use crate::record::snapshot::{Refusals, Totals};
+use crate::record::{Recorder, Sums};
+use control::{Control, ControlWord};
+use parking_lot::MutexGuard;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::atomic::{
+    AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, Release, SeqCst},
+    compiler_fence, fence,
+};
+use thread::{Registry, Thread, ThreadList, current, gate, set_current};
+
+/// How long a reader waits for a thread that is in the middle of recording. A
+/// thread that something has suspended there must not hang the program.
+const PAUSE_LIMIT_NS: u64 = 2_000_000_000;
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    control: ControlWord,
+    rules: RuleCache,
+    recorder: Recorder,
+    threads: ThreadList,
+    /// Held by whoever changes the control word or the set of threads.
+    registry: SpinLock<Registry>,
+    /// Frames to keep.
+    frame_limit: AtomicUsize,
+    /// Counts the runs, so that a block taken out in one is not put into the next.
+    run: AtomicU32,
+    /// Operations of threads for which there was no block.
+    blockless: AtomicU64,
+    /// Pauses that gave up on a suspended thread.
+    torn_readings: AtomicU64,
+}
+
+/// A block that is between two addresses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    site: SiteId,
+    run: u32,
+}
+
+/// A thread inside the gate: what it may use.
+struct Inside<'t> {
+    thread: &'t mut Thread,
+    /// The gate to go back to.
+    before: u8,
+    /// Whether blocks are the program's own.
+    ignoring: bool,
+}
+
+impl Drop for Inside<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // Release: a reader that sees the gate open sees what was recorded.
+        self.thread.gate.store(self.before, Release);
+    }
+}
+
+/// What a run records, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunSettings {
+    pub(crate) ad_hoc: bool,
+    /// Exact peaks with any number of threads.
+    pub(crate) exact: bool,
+    /// Innermost frames to keep.
+    pub(crate) frame_limit: usize,
+}
+
+impl Rules for Engine {
+    #[inline(always)]
+    fn rule(&self, return_address: u64) -> Rule {
+        // The call, not what follows it, tells which rule holds: a call that
+        // does not return can be the last instruction of its function.
+        self.rules.get(return_address, |address| {
+            cfi::derive(address.wrapping_sub(1))
+        })
+    }
+
+    #[inline(always)]
+    fn rule_at(&self, pc: u64) -> Rule {
+        self.rule(pc.wrapping_add(1))
+    }
+}
+
+impl Engine {
+    pub(crate) const fn new() -> Self {
+        Self {
+            control: ControlWord::new(),
+            rules: RuleCache::new(),
+            recorder: Recorder::new(),
+            threads: ThreadList::new(),
+            registry: SpinLock::new(Registry::new()),
+            frame_limit: AtomicUsize::new(0),
+            run: AtomicU32::new(0),
+            blockless: AtomicU64::new(0),
+            torn_readings: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether allocations are recorded: the only thing that an operation of
+    /// an idle program does.
+    #[inline(always)]
+    pub(crate) fn records_heap(&self) -> bool {
+        self.control.records_heap()
+    }
+
+    // ---- operations -------------------------------------------------------
+
+    /// The program allocated a block.
+    #[inline(never)]
+    pub(crate) fn on_alloc(&'static self, address: usize, bytes: usize) {
+        let start = Registers::here();
+        let Some(inside) = self.enter() else { return };
+        if inside.ignoring {
+            inside.thread.ignored.set(inside.thread.ignored.get() + 1);
+            return;
+        }
+        self.record_alloc(inside, start, address, bytes);
+    }
+
+    #[inline(always)]
+    fn record_alloc(&self, inside: Inside<'_>, start: Registers, address: usize, bytes: usize) {
+        let Thread {
+            walker,
+            book,
+            truncated,
+            ..
+        } = &mut *inside.thread;
+        // SAFETY: `start` is of a caller of this function.
+        let mut stack = unsafe { self.stack(walker, start) };
+        if stack.ended == Ended::Truncated {
+            truncated.set(truncated.get() + 1);
+        }
+        let now = clock::ticks();
+        match self.recorder.alloc(book, &mut stack, address, bytes, now) {
+            Ok(true) => {}
+            Ok(false) => inside
+                .thread
+                .reentrant
+                .set(inside.thread.reentrant.get() + 1),
+            Err(_) => inside.thread.dropped.set(inside.thread.dropped.get() + 1),
+        }
+    }
+
+    /// The program is about to free a block.
+    #[inline(never)]
+    pub(crate) fn on_free(&'static self, address: usize, bytes: usize) {
+        let Some(inside) = self.enter() else { return };
+        self.recorder
+            .free(&mut inside.thread.book, address, bytes, clock::ticks());
+    }
+
+    /// The program is about to reallocate a block.
+    #[inline(never)]
+    pub(crate) fn before_realloc(&'static self, address: usize) -> Option<Taken> {
+        let _inside = self.enter()?;
+        let site = self.recorder.take(address)?;
+        Some(Taken {
+            site,
+            run: self.run.load(Relaxed),
+        })
+    }
+
+    /// It did: `address` is null if that failed.
+    #[inline(never)]
+    pub(crate) fn after_realloc(
+        &'static self,
+        taken: Option<Taken>,
+        (old_address, old_bytes): (usize, usize),
+        (address, bytes): (usize, usize),
+    ) {
+        let start = Registers::here();
+        let Some(inside) = self.enter() else { return };
+        let taken = taken.filter(|taken| taken.run == self.run.load(Relaxed));
+        let Some(Taken { site, .. }) = taken else {
+            if address != 0 && !inside.ignoring {
+                self.record_alloc(inside, start, address, bytes);
+            }
+            return;
+        };
+        let recorded = match address {
+            0 => self.recorder.put_back(old_address, site),
+            _ => {
+                let book = &mut inside.thread.book;
+                self.recorder
+                    .resized(book, site, address, (old_bytes, bytes), clock::ticks())
+            }
+        };
+        if recorded.is_err() {
+            inside.thread.dropped.set(inside.thread.dropped.get() + 1);
+        }
+    }
+
+    /// The program reports an ad hoc event.
+    #[inline(never)]
+    pub(crate) fn on_event(&'static self, weight: usize) {
+        if !self.control.get().has(Control::AD_HOC) {
+            return;
+        }
+        let start = Registers::here();
+        let Some(inside) = self.enter() else { return };
+        let Thread { walker, book, .. } = &mut *inside.thread;
+        // SAFETY: `start` is of this function.
+        let mut stack = unsafe { self.stack(walker, start) };
+        if self
+            .recorder
+            .event(book, &mut stack, weight, clock::ticks())
+            .is_err()
+        {
+            inside.thread.dropped.set(inside.thread.dropped.get() + 1);
+        }
+    }
+
+    /// # Safety
+    /// `start` was taken in a function of this thread that has not returned.
+    #[inline(always)]
+    unsafe fn stack<'t>(&self, walker: &'t mut Walker, start: Registers) -> Stack<'t> {
+        // SAFETY: the stack pointer is at or below `start.sp` until that
+        // function returns; the walker has this thread's bounds.
+        let memory = unsafe { LiveStack::new(walker.bounds(), start.sp) };
+        walker.capture(start, &memory, self, platform::capture)
+    }
+
+    // ---- the gate ---------------------------------------------------------
+
+    /// Enters the gate. None: not recording, or this thread is inside already.
+    #[inline(always)]
+    fn enter(&'static self) -> Option<Inside<'static>> {
+        let mut current = current();
+        if current.is_null() {
+            current = self.adopt_thread()?.as_ptr();
+        }
+        // SAFETY: this thread's own block. Others look at its atomics only,
+        // and at the rest only while this thread's gate is not busy.
+        let thread = unsafe { &mut *current };
+        let before = thread.gate.load(Relaxed);
+        if before & (gate::BUSY | gate::PAUSING) != 0 {
+            thread
+                .reentrant
+                .set(thread.reentrant.get() + u64::from(before & gate::BUSY));
+            return None;
+        }
+        let mut control = self.mark_busy(thread, before);
+        while thread.acted_on.get() != Some(control) {
+            control = self.act_on(thread, before, control)?;
+        }
+        Some(Inside {
+            thread,
+            before,
+            ignoring: before & gate::IGNORING != 0,
+        })
+    }
+
+    /// Marks the thread busy, then looks at the control word, in that order
+    /// for all who use [`control::barrier_everywhere`].
+    #[inline(always)]
+    fn mark_busy(&self, thread: &Thread, before: u8) -> Control {
+        thread.gate.store(before | gate::BUSY, Relaxed);
+        compiler_fence(SeqCst);
+        let control = self.control.get();
+        if control.has(Control::FENCE) {
+            fence(SeqCst);
+            return self.control.get();
+        }
+        control
+    }
+
+    /// The control word has changed since this thread last looked. None: the
+    /// gate is open again and nothing is to be recorded.
+    #[cold]
+    fn act_on(&self, thread: &mut Thread, before: u8, control: Control) -> Option<Control> {
+        if control.has(Control::PAUSED) {
+            thread.gate.store(before, Release);
+            preserving_errno(|| self.control.wait_for_change(control));
+            return Some(self.mark_busy(thread, before));
+        }
+        if !control.has(Control::RECORDING) {
+            thread.gate.store(before, Release);
+            return None;
+        }
+        let mode = match (control.has(Control::MANY), control.has(Control::EXACT)) {
+            (false, _) => Mode::Single,
+            (true, false) => Mode::Many,
+            (true, true) => Mode::ManyExact,
+        };
+        thread.walker.set_limit(self.frame_limit.load(Relaxed));
+        thread
+            .book
+            .set_mode(mode, &self.recorder.peak, clock::ticks());
+        thread.acted_on.set(Some(control));
+        Some(self.control.get())
+    }
+
+    /// Gives this thread a block.
+    #[cold]
+    #[inline(never)]
+    fn adopt_thread(&'static self) -> Option<NonNull<Thread>> {
+        preserving_errno(|| {
+            let mut registry = self.registry.lock();
+            let Some(thread) = registry.claim(&self.threads) else {
+                self.blockless.fetch_add(1, Relaxed);
+                return None;
+            };
+            // SAFETY: claimed: this thread's own from now on.
+            let own = unsafe { &mut *thread.as_ptr() };
+            // Busy, for what follows may allocate.
+            own.gate.store(gate::BUSY, Relaxed);
+            own.acted_on.set(None);
+            own.engine.set(Some(self));
+            set_current(thread.as_ptr());
+            self.recorder.peak.set_threads(registry.alive);
+            if registry.alive == 2 {
+                // So far the only other thread kept its part to itself.
+                self.pause(&registry, thread.as_ptr(), || {
+                    let now = clock::ticks();
+                    for other in self.threads.iter().filter(|&other| other != thread) {
+                        // SAFETY: paused: the others are outside the gate.
+                        unsafe { &mut (*other.as_ptr()).book }.publish(&self.recorder.peak, now);
+                    }
+                    self.control.change(Control::MANY, 0);
+                });
+            }
+            drop(registry);
+            own.walker.reset(
+                StackBounds::of_this_thread(),
+                self.frame_limit.load(Relaxed),
+            );
+            thread_end::arm(thread.as_ptr().cast());
+            own.gate.store(0, Release);
+            Some(thread)
+        })
+    }
+
+    /// Takes back the block of the thread that is ending. It may allocate
+    /// once more, and then gets a block again.
+    fn release_thread(&self, thread: NonNull<Thread>) {
+        let mut registry = self.registry.lock();
+        set_current(std::ptr::null_mut());
+        // SAFETY: this thread's own block, and the registry's lock keeps
+        // readers out.
+        let own = unsafe { &mut *thread.as_ptr() };
+        own.book.publish(&self.recorder.peak, clock::ticks());
+        registry.give_back(thread);
+        self.recorder.peak.set_threads(registry.alive);
+        if registry.alive == 1 {
+            self.control.change(0, Control::MANY);
+        }
+    }
+
+    /// Runs `action` with every other thread outside the gate. Threads that
+    /// come to it wait, so `action` is short and waits for none of them.
+    fn pause<T>(
+        &self,
+        registry: &MutexGuard<'_, Registry>,
+        own: *mut Thread,
+        action: impl FnOnce() -> T,
+    ) -> T {
+        let only_thread = registry.alive <= 1;
+        self.control.change(Control::PAUSED, 0);
+        if !only_thread || own.is_null() {
+            control::barrier_everywhere();
+            self.wait_until_outside(own);
+        }
+        let result = action();
+        self.control.change(0, Control::PAUSED);
+        self.control.wake_all();
+        result
+    }
+
+    fn wait_until_outside(&self, own: *mut Thread) {
+        let give_up = clock::monotonic_ns() + PAUSE_LIMIT_NS;
+        for thread in self.threads.iter().filter(|thread| thread.as_ptr() != own) {
+            // SAFETY: blocks stay mapped, and the gate is atomic.
+            let gate = unsafe { &(*thread.as_ptr()).gate };
+            // Acquire: what the thread recorded is visible once it is outside.
+            while gate.load(std::sync::atomic::Ordering::Acquire) & gate::BUSY != 0 {
+                std::thread::yield_now();
+                if clock::monotonic_ns() > give_up {
+                    self.torn_readings.fetch_add(1, Relaxed);
+                    return;
+                }
+            }
+        }
+    }
+
+    // ---- runs and readings ------------------------------------------------
+
+    /// The profiler's own work: runs `work` with this thread's allocations
+    /// left out of the record. Frees of recorded blocks are still seen.
+    pub(crate) fn ignoring<T>(&'static self, work: impl FnOnce() -> T) -> T {
+        let Some(thread) = self.this_thread() else {
+            return work();
+        };
+        let _restore = Ignoring::start(thread);
+        work()
+    }
+
+    fn this_thread(&'static self) -> Option<NonNull<Thread>> {
+        NonNull::new(current()).or_else(|| self.adopt_thread())
+    }
+
+    /// How many allocations this thread has made while ignoring.
+    pub(crate) fn ignored_allocations(&'static self) -> u64 {
+        // SAFETY: this thread's own block.
+        self.this_thread()
+            .map_or(0, |thread| unsafe { thread.as_ref() }.ignored.get())
+    }
+
+    /// Starts a run: everything recorded before is forgotten.
+    pub(crate) fn start(&'static self, settings: RunSettings) -> Moment {
+        loaded_object::prepare();
+        thread_end::prepare(thread_ended);
+        let fence = if control::register_barrier() {
+            0
+        } else {
+            Control::FENCE
+        };
+        let own = self.this_thread();
+        self.rules.clear();
+        let registry = self.registry.lock();
+        let start = Moment::now();
+        // Threads that saw the end of the last run late are outside after this.
+        self.pause(
+            &registry,
+            own.map_or(std::ptr::null_mut(), NonNull::as_ptr),
+            || {
+                for thread in self.threads.iter() {
+                    // SAFETY: paused: no thread is inside the gate.
+                    unsafe {
+                        let thread = &mut *thread.as_ptr();
+                        thread.book.reset();
+                        thread.acted_on.set(None);
+                        thread.reentrant.set(0);
+                        thread.dropped.set(0);
+                        thread.truncated.set(0);
+                    }
+                }
+                // SAFETY: paused, and all books were reset.
+                unsafe { self.recorder.reset(start.ticks) };
+                self.blockless.store(0, Relaxed);
+                self.torn_readings.store(0, Relaxed);
+                self.frame_limit.store(settings.frame_limit, Relaxed);
+                self.run.fetch_add(1, Relaxed);
+            },
+        );
+        let flag = |on, flag| if on { flag } else { 0 };
+        self.control.change(
+            Control::RECORDING
+                | fence
+                | flag(settings.ad_hoc, Control::AD_HOC)
+                | flag(settings.exact, Control::EXACT)
+                | flag(registry.alive > 1, Control::MANY),
+            0,
+        );
+        start
+    }
+
+    /// Ends the run. Afterwards no thread records, and tables may be read.
+    pub(crate) fn stop(&'static self) -> Moment {
+        let own = current();
+        let registry = self.registry.lock();
+        let end = Moment::now();
+        let flags = Control::RECORDING | Control::AD_HOC | Control::EXACT;
+        self.control.change(0, flags);
+        self.pause(&registry, own, || ());
+        end
+    }
+
+    /// The present totals, exact: no thread is in the middle of recording.
+    pub(crate) fn totals(&'static self) -> Totals {
+        let own = self.this_thread();
+        let registry = self.registry.lock();
+        self.pausing(&registry, own, || self.recorder.totals(self.books()))
+    }
+
+    /// All counts at one moment.
+    pub(crate) fn read(&'static self) -> (Sums, Moment) {
+        let own = self.this_thread();
+        let mut sums = Sums::default();
+        loop {
+            // Room is made outside of the pause: nothing is allocated in it.
+            sums.by_site
+                .resize(self.recorder.site_numbers() + 64, Default::default());
+            let registry = self.registry.lock();
+            let read = self.pausing(&registry, own, || {
+                let enough = self.recorder.site_numbers() <= sums.by_site.len();
+                if enough {
+                    self.recorder.read(self.books(), &mut sums);
+                }
+                enough.then(Moment::now)
+            });
+            if let Some(moment) = read {
+                return (sums, moment);
+            }
+        }
+    }
+
+    fn pausing<T>(
+        &self,
+        registry: &MutexGuard<'_, Registry>,
+        own: Option<NonNull<Thread>>,
+        action: impl FnOnce() -> T,
+    ) -> T {
+        let Some(own) = own else {
+            return self.pause(registry, std::ptr::null_mut(), action);
+        };
+        // SAFETY: this thread's own block.
+        let gate = unsafe { &(*own.as_ptr()).gate };
+        let before = gate.load(Relaxed);
+        gate.store(before | gate::PAUSING, Relaxed);
+        let result = self.pause(registry, own.as_ptr(), action);
+        gate.store(before, Relaxed);
+        result
+    }
+
+    fn books(&self) -> impl Iterator<Item = &crate::record::book::Book> + Clone {
+        // SAFETY: called while paused, or after a run; books stay mapped.
+        self.threads
+            .iter()
+            .map(|thread| unsafe { &(*thread.as_ptr()).book })
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// What was refused so far in this run, whose peak was read as `peak_bytes`.
+    pub(crate) fn refusals(&self, exact: bool, peak_bytes: u64) -> Refusals {
+        let mut refusals = Refusals {
+            dropped_allocs: self.blockless.load(Relaxed),
+            torn_readings: self.torn_readings.load(Relaxed),
+            ..Refusals::default()
+        };
+        for thread in self.threads.iter() {
+            // SAFETY: the cells are plain words written by their thread; a
+            // reading takes place when it is outside the gate.
+            let thread = unsafe { thread.as_ref() };
+            refusals.reentrant_allocs += thread.reentrant.get();
+            refusals.dropped_allocs += thread.dropped.get();
+            refusals.truncated_stacks += thread.truncated.get();
+        }
+        refusals.peak_slack_bytes = match exact {
+            true => 0,
+            false => self.recorder.peak.slack_above(peak_bytes),
+        };
+        refusals
+    }
+}
+
+/// Restores the gate also when the profiler's work panics.
+struct Ignoring {
+    thread: NonNull<Thread>,
+    before: u8,
+}
+
+impl Ignoring {
+    fn start(thread: NonNull<Thread>) -> Self {
+        // SAFETY: this thread's own block.
+        let gate = unsafe { &(*thread.as_ptr()).gate };
+        let before = gate.load(Relaxed);
+        gate.store(before | gate::IGNORING, Relaxed);
+        Self { thread, before }
+    }
+}
+
+impl Drop for Ignoring {
+    fn drop(&mut self) {
+        // SAFETY: still this thread's own block: it does not end in here.
+        unsafe { &(*self.thread.as_ptr()).gate }.store(self.before, Relaxed);
+    }
+}
+
+/// # Safety
+/// Called by the threads library with the block that the thread armed.
+unsafe extern "C" fn thread_ended(thread: *mut c_void) {
+    if let Some(thread) = NonNull::new(thread.cast::<Thread>()) {
+        // SAFETY: this thread's own block, until it is released here.
+        if let Some(engine) = unsafe { thread.as_ref() }.engine.get() {
+            engine.release_thread(thread);
+        }
+    }
+}
+
+/// The program may look at `errno` after an allocation that succeeded.
+fn preserving_errno<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: the thread's own errno.
+        let errno = unsafe { &mut *libc::__errno_location() };
+        let before = *errno;
+        let result = work();
+        *errno = before;
+        result
+    }
+    #[cfg(not(target_os = "linux"))]
+    work()
+}

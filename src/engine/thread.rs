@@ -1,0 +1,149 @@
+//! What each thread owns: its gate, its walker, its book; and the registry of
+//! them all. A thread's block is made at its first recorded operation, is given
+//! back when the thread ends, and then serves the next new thread.
+
+use crate::capture::walk::Walker;
+use crate::engine::Engine;
+use crate::engine::control::Control;
+use crate::record::book::Book;
+use crate::untracked;
+use std::cell::Cell;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{
+    AtomicPtr, AtomicU8,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+/// Bits of a thread's gate; 0 is open.
+pub(crate) mod gate {
+    /// In the middle of recording: readers wait, and a nested operation (a
+    /// signal handler that allocates) is refused.
+    pub(crate) const BUSY: u8 = 1;
+    /// The profiler's own work on this thread: allocations are not the program's.
+    pub(crate) const IGNORING: u8 = 2;
+    /// This thread has paused all others: it must not wait for the pause to end.
+    pub(crate) const PAUSING: u8 = 4;
+}
+
+/// Zeroed memory is a thread that has never recorded.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) gate: AtomicU8,
+    /// The control word that the book's mode was set for.
+    pub(crate) acted_on: Cell<Option<Control>>,
+    /// Operations refused because the gate was busy.
+    pub(crate) reentrant: Cell<u64>,
+    /// Allocations seen while ignoring; how `Profiler` finds out whether the
+    /// allocator is installed.
+    pub(crate) ignored: Cell<u64>,
+    /// Allocations for which there was no memory in the tables.
+    pub(crate) dropped: Cell<u64>,
+    pub(crate) truncated: Cell<u64>,
+    /// Whose block this is, for the end of the thread.
+    pub(crate) engine: Cell<Option<&'static Engine>>,
+    pub(crate) walker: Walker,
+    pub(crate) book: Book,
+    /// The next in the list of all blocks; set once.
+    next: AtomicPtr<Thread>,
+    /// The next in the list of blocks whose thread has ended; under the
+    /// registry's lock.
+    next_free: Cell<*mut Thread>,
+}
+
+/// All threads' blocks, in use or not; none is ever unmapped.
+#[derive(Debug)]
+pub(crate) struct ThreadList {
+    first: AtomicPtr<Thread>,
+}
+
+impl ThreadList {
+    pub(crate) const fn new() -> Self {
+        Self {
+            first: AtomicPtr::new(null_mut()),
+        }
+    }
+
+    /// Every block there is. Raw: its own thread may be using it.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NonNull<Thread>> + Clone + use<> {
+        let mut at = self.first.load(Acquire);
+        std::iter::from_fn(move || {
+            let thread = NonNull::new(at)?;
+            // SAFETY: blocks in the list stay mapped, and `next` is atomic.
+            at = unsafe { &(*thread.as_ptr()).next }.load(Acquire);
+            Some(thread)
+        })
+    }
+}
+
+/// The part of the registry that is under a lock.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    free: *mut Thread,
+    /// Threads with a block.
+    pub(crate) alive: u32,
+}
+
+// SAFETY: the blocks behind the pointer are used under the lock only.
+unsafe impl Send for Registry {}
+
+impl Registry {
+    pub(crate) const fn new() -> Self {
+        Self {
+            free: null_mut(),
+            alive: 0,
+        }
+    }
+
+    /// A block for a new thread: one whose thread has ended, else a new one,
+    /// put into `list`. None when the system gives no memory.
+    pub(crate) fn claim(&mut self, list: &ThreadList) -> Option<NonNull<Thread>> {
+        let thread = match NonNull::new(self.free) {
+            Some(thread) => {
+                // SAFETY: a block on the free list is nobody else's.
+                self.free = unsafe { thread.as_ref() }.next_free.get();
+                thread
+            }
+            None => {
+                // SAFETY: zeroed memory is a valid `Thread`: integers, cells,
+                // null pointers, and enums whose first variant is 0 (`Mode`,
+                // `Ended`, and `Option<Control>`, checked below).
+                let thread = unsafe { untracked::map_zeroed::<Thread>() }?;
+                // SAFETY: just mapped, nobody else's yet. Writing the option
+                // does not rely on how `None` is represented.
+                unsafe { (&raw mut (*thread.as_ptr()).acted_on).write(Cell::new(None)) };
+                // SAFETY: as above. One pusher at a time: under the lock.
+                unsafe { thread.as_ref() }
+                    .next
+                    .store(list.first.load(Relaxed), Relaxed);
+                list.first.store(thread.as_ptr(), Release);
+                thread
+            }
+        };
+        self.alive += 1;
+        Some(thread)
+    }
+
+    /// Takes back the block of a thread that ends.
+    pub(crate) fn give_back(&mut self, thread: NonNull<Thread>) {
+        // SAFETY: its thread has let go of it.
+        unsafe { thread.as_ref() }.next_free.set(self.free);
+        self.free = thread.as_ptr();
+        self.alive -= 1;
+    }
+}
+
+thread_local! {
+    /// This thread's block. Const and without a destructor, so that it can be
+    /// read at any time of a thread's life without allocating.
+    static CURRENT: Cell<*mut Thread> = const { Cell::new(null_mut()) };
+}
+
+/// This thread's block, if it has one.
+#[inline(always)]
+pub(crate) fn current() -> *mut Thread {
+    CURRENT.get()
+}
+
+pub(crate) fn set_current(thread: *mut Thread) {
+    CURRENT.set(thread);
+}

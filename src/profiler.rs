@@ -1,0 +1,536 @@
+//! A run from start to report: [`Profiler`] and its builder.
+
+use crate::alloc::ENGINE;
+use crate::capture::module_map;
+use crate::clock::{Moment, Scale};
+use crate::engine::RunSettings;
+use crate::record::snapshot::{Kind, Snapshot, Totals};
+use crate::report::profile::{Options, Profile};
+use crate::report::trim::Trim;
+use crate::report::{dhat, save, summary};
+use std::alloc::Layout;
+use std::hint::black_box;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+
+/// Frames of a stack that are kept unless told otherwise.
+const DEFAULT_FRAMES: usize = 64;
+
+/// The fewest frames that can be asked for.
+const MIN_FRAMES: usize = 4;
+
+/// Frames kept beyond those asked for: the way into the profiler, which is
+/// trimmed off.
+const PLUMBING_FRAMES: usize = 16;
+
+/// Where the run is. Held only for a moment, never while something is printed
+/// or written, and by no allocation.
+static PHASE: Mutex<Phase> = Mutex::new(Phase::Ready);
+
+#[derive(Debug)]
+enum Phase {
+    Ready,
+    Running(Run),
+    /// An assertion has failed and the profile was saved.
+    PostAssert,
+}
+
+fn phase() -> MutexGuard<'static, Phase> {
+    // A panic in between leaves a valid phase behind.
+    PHASE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Debug)]
+struct Run {
+    settings: ProfilerBuilder,
+    start: Moment,
+    /// Whether the program's allocations come through [`Alloc`](struct@crate::Alloc).
+    installed: bool,
+}
+
+/// Profiles from its creation to its drop.
+///
+/// Heap profiling records every allocation and free of every thread, if
+/// [`Alloc`](struct@crate::Alloc) is the program's global allocator. When the profiler is
+/// dropped, when the program calls [`std::process::exit`], or when a panic
+/// aborts it, the profile is written to a file that DHAT's viewer opens, and a
+/// summary is printed on standard error. One profiler can run at a time; after
+/// it was dropped another one can be created.
+///
+/// # Examples
+/// ```no_run
+/// #[global_allocator]
+/// static ALLOC: heapledger::Alloc = heapledger::Alloc;
+///
+/// fn main() {
+///     let _profiler = heapledger::Profiler::new_heap();
+///     let words: Vec<String> = (0..1000).map(|n| format!("word {n}")).collect();
+///     println!("{}", words.len());
+/// } // writes dhat-heap.json
+/// ```
+#[derive(Debug)]
+pub struct Profiler {
+    _not_constructible: (),
+}
+
+impl Profiler {
+    /// Starts heap profiling. Bind the result to a variable that lives until
+    /// the end of `main`.
+    ///
+    /// # Panics
+    /// If another profiler is running.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::new_heap();
+    /// ```
+    pub fn new_heap() -> Self {
+        Self::builder().build()
+    }
+
+    /// Starts ad hoc profiling: of calls to [`ad_hoc_event`](crate::ad_hoc_event),
+    /// not of allocations.
+    ///
+    /// # Panics
+    /// If another profiler is running.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::new_ad_hoc();
+    /// heapledger::ad_hoc_event(100);
+    /// ```
+    pub fn new_ad_hoc() -> Self {
+        Self::builder().ad_hoc().build()
+    }
+
+    /// A builder, for everything that has a setting.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::builder().file_name("run.json").build();
+    /// ```
+    pub fn builder() -> ProfilerBuilder {
+        ProfilerBuilder {
+            ad_hoc: false,
+            testing: false,
+            exact_peaks: false,
+            quiet: false,
+            file_name: None,
+            trim_backtraces: Some(DEFAULT_FRAMES),
+            eprint_json: false,
+        }
+    }
+
+    /// Ends profiling now and returns what would have been written to the file.
+    #[doc(hidden)]
+    pub fn drop_and_get_memory_output(&mut self) -> String {
+        ENGINE.ignoring(|| {
+            let Some(ended) = EndedRun::take(Phase::Ready) else {
+                return String::new();
+            };
+            if ended.run.settings.testing {
+                return String::new();
+            }
+            ended.report(Output::Memory).unwrap_or_default()
+        })
+    }
+}
+
+impl Drop for Profiler {
+    fn drop(&mut self) {
+        finish(Phase::Ready);
+    }
+}
+
+/// Settings of a [`Profiler`]; made by [`Profiler::builder`].
+#[derive(Clone, Debug)]
+pub struct ProfilerBuilder {
+    ad_hoc: bool,
+    testing: bool,
+    exact_peaks: bool,
+    quiet: bool,
+    file_name: Option<PathBuf>,
+    trim_backtraces: Option<usize>,
+    eprint_json: bool,
+}
+
+impl ProfilerBuilder {
+    /// Profiles ad hoc events, not allocations.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::builder().ad_hoc().build();
+    /// ```
+    pub fn ad_hoc(mut self) -> Self {
+        self.ad_hoc = true;
+        self
+    }
+
+    /// Testing mode: [`assert!`](crate::assert!) and its siblings may be used,
+    /// peaks are exact with any number of threads, and nothing is written or
+    /// printed unless an assertion fails.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::builder().testing().build();
+    /// ```
+    pub fn testing(mut self) -> Self {
+        self.testing = true;
+        self
+    }
+
+    /// Makes the peak, and the maximum of every site, exact with any number of
+    /// threads: every change is then counted under one lock. By default they
+    /// are exact for a program with one thread, and for sites that one thread
+    /// alone uses; otherwise the summary states the bound. Everything else is
+    /// always exact.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::builder().exact_peaks().build();
+    /// ```
+    pub fn exact_peaks(mut self) -> Self {
+        self.exact_peaks = true;
+        self
+    }
+
+    /// Prints no summary. Failures are still told.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::builder().quiet().build();
+    /// ```
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// The file that the profile is written to, by default `dhat-heap.json`
+    /// or `dhat-ad-hoc.json` in the directory that is current at the end.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let name = format!("heap-{}.json", std::process::id());
+    /// let _profiler = heapledger::Profiler::builder().file_name(name).build();
+    /// ```
+    pub fn file_name<P: AsRef<Path>>(mut self, file_name: P) -> Self {
+        self.file_name = Some(file_name.as_ref().to_path_buf());
+        self
+    }
+
+    /// How stacks are cut.
+    ///
+    /// * `Some(n)`: the frames of the allocator and of the runtime are left
+    ///   out, and at most the `n` innermost others are kept (4 if `n` is
+    ///   less). Frames that the compiler inlined do not count towards `n`.
+    /// * `None`: nothing is left out.
+    ///
+    /// In either case at most 4,096 frames of a stack are kept. The default is
+    /// `Some(64)`; more frames cost no time, but make more distinct stacks
+    /// where functions recurse.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::builder().trim_backtraces(None).build();
+    /// ```
+    pub fn trim_backtraces(mut self, max_frames: Option<usize>) -> Self {
+        self.trim_backtraces = max_frames.map(|frames| frames.max(MIN_FRAMES));
+        self
+    }
+
+    /// Prints the profile on standard error as well.
+    #[doc(hidden)]
+    pub fn eprint_json(mut self) -> Self {
+        self.eprint_json = true;
+        self
+    }
+
+    /// Starts profiling.
+    ///
+    /// # Panics
+    /// If another profiler is running.
+    pub fn build(self) -> Profiler {
+        let (started, missing) = ENGINE.ignoring(|| self.start());
+        if missing {
+            print_line(MISSING_ALLOCATOR);
+        }
+        if !started {
+            panic!("dhat: creating a profiler while a profiler is already running");
+        }
+        Profiler {
+            _not_constructible: (),
+        }
+    }
+
+    /// Whether it was started, and whether the allocator is missing.
+    fn start(self) -> (bool, bool) {
+        finish_when_the_process_ends();
+        let mut phase = phase();
+        if !matches!(*phase, Phase::Ready) {
+            return (false, false);
+        }
+        let frames = self.trim_backtraces.unwrap_or(usize::MAX);
+        let heap = !self.ad_hoc;
+        let start = ENGINE.start(RunSettings {
+            ad_hoc: self.ad_hoc,
+            exact: self.is_exact(),
+            frame_limit: frames.saturating_add(PLUMBING_FRAMES),
+        });
+        let installed = !heap || allocator_is_installed();
+        *phase = Phase::Running(Run {
+            settings: self,
+            start,
+            installed,
+        });
+        (true, !installed)
+    }
+
+    fn is_exact(&self) -> bool {
+        self.testing || self.exact_peaks
+    }
+
+    fn kind(&self) -> Kind {
+        if self.ad_hoc { Kind::AdHoc } else { Kind::Heap }
+    }
+
+    fn file(&self) -> &Path {
+        match (&self.file_name, self.ad_hoc) {
+            (Some(name), _) => name,
+            (None, false) => Path::new("dhat-heap.json"),
+            (None, true) => Path::new("dhat-ad-hoc.json"),
+        }
+    }
+}
+
+const MISSING_ALLOCATOR: &str = "error: no allocation can be recorded, because heapledger is not the \
+     program's allocator; add: #[global_allocator] static ALLOC: heapledger::Alloc = heapledger::Alloc;";
+
+/// Makes an allocation and looks whether it came through. Called while
+/// recording, with this thread's allocations ignored.
+fn allocator_is_installed() -> bool {
+    let before = ENGINE.ignored_allocations();
+    drop(black_box(Box::new(black_box(Layout::new::<u64>()))));
+    ENGINE.ignored_allocations() != before
+}
+
+/// Registers, once, for the ends of the process that drop nothing.
+fn finish_when_the_process_ends() {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        crate::exit::at_exit(finish_at_exit);
+        if cfg!(panic = "abort") {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                before(panic);
+                finish(Phase::Ready);
+            }));
+        }
+    });
+}
+
+extern "C" fn finish_at_exit() {
+    finish(Phase::Ready);
+}
+
+/// Ends the run, if there is one, and reports unless it is in testing mode.
+fn finish(next: Phase) {
+    ENGINE.ignoring(|| {
+        if let Some(ended) = EndedRun::take(next)
+            && !ended.run.settings.testing
+        {
+            ended.report(Output::File);
+        }
+    });
+}
+
+enum Output {
+    File,
+    Memory,
+}
+
+/// A run that is over, and what was read then.
+struct EndedRun {
+    run: Run,
+    snapshot: Snapshot,
+}
+
+impl EndedRun {
+    /// Ends the run, with `next` as the phase afterwards. None: there is none
+    /// (any more).
+    fn take(next: Phase) -> Option<Self> {
+        let mut phase = phase();
+        let Phase::Running(run) = std::mem::replace(&mut *phase, next) else {
+            // After a failed assertion there is nothing left to end.
+            return None;
+        };
+        ENGINE.stop();
+        // Read before the lock is let go: the next run starts with empty tables.
+        let snapshot = read(&run);
+        Some(Self { run, snapshot })
+    }
+
+    /// Writes the profile and prints the summary. With no lock held: printing
+    /// waits for whoever writes to standard error, and that thread may allocate.
+    fn report(mut self, output: Output) -> Option<String> {
+        let settings = &self.run.settings;
+        if !self.run.installed {
+            print_line(MISSING_ALLOCATOR);
+            return None;
+        }
+        self.snapshot.modules = module_map::loaded_modules();
+        let options = Options {
+            trim: settings.trim_backtraces.map_or(Trim::Off, Trim::To),
+            command: command(),
+            pid: std::process::id(),
+        };
+        let profile = Profile::from_snapshot(&self.snapshot, &options);
+        let mut text = String::new();
+        if !settings.quiet {
+            text.push_str(&summary::summary(&profile));
+        }
+        let written = match output {
+            Output::Memory => {
+                if !settings.quiet {
+                    text.push_str("heapledger: The data has been saved to the memory buffer\n");
+                }
+                Some(dhat::to_string_pretty(&profile))
+            }
+            Output::File => {
+                let path = settings.file();
+                let saved = save::save(path, |file| {
+                    let mut buffer = BufWriter::with_capacity(1 << 16, file);
+                    dhat::write(&profile, &mut buffer)?;
+                    buffer.flush()
+                });
+                match saved {
+                    Ok(()) if settings.quiet => {}
+                    Ok(()) => text.push_str(&format!(
+                        "heapledger: The data has been saved to {}, and is viewable with dhat/dh_view.html\n",
+                        path.display()
+                    )),
+                    Err(error) => text.push_str(&format!("heapledger: error: {error}\n")),
+                }
+                None
+            }
+        };
+        if settings.eprint_json {
+            text.push_str(&format!(
+                "heapledger: json = `{}`\n",
+                dhat::to_string_pretty(&profile)
+            ));
+        }
+        print(&text);
+        written
+    }
+}
+
+/// Everything recorded so far in this run, at one moment.
+fn read(run: &Run) -> Snapshot {
+    let (sums, end) = ENGINE.read();
+    let scale = Scale::between(run.start, end);
+    let recorder = ENGINE.recorder();
+    let (sites, shared_sites) = recorder.resolve(&sums, scale, end.ticks);
+    let exact = run.settings.is_exact();
+    let mut refusals = ENGINE.refusals(exact, sums.totals.peak_bytes);
+    refusals.bounded_max_sites = if exact { 0 } else { shared_sites };
+    let peak_after = recorder.peak.at_ticks().saturating_sub(run.start.ticks);
+    Snapshot {
+        kind: run.settings.kind(),
+        duration_us: scale.to_us(end.ticks.saturating_sub(run.start.ticks)),
+        peak_at_us: scale.to_us(peak_after),
+        totals: sums.totals,
+        sites,
+        nodes: recorder.nodes(),
+        modules: Vec::new(),
+        refusals,
+        capture: crate::capture::BACK_END,
+    }
+}
+
+fn command() -> String {
+    let words: Vec<_> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    words.join(" ")
+}
+
+/// Lines for standard error, in one write. That it is closed is nobody's fault.
+fn print(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn print_line(line: &str) {
+    print(&format!("heapledger: {line}\n"));
+}
+
+/// What a question about the run in progress is answered with.
+pub(crate) enum Question {
+    HeapTotals,
+    AdHocTotals,
+}
+
+/// The totals of the run in progress.
+///
+/// # Panics
+/// If there is none, if it is of the other kind, after a failed assertion, and
+/// if the allocator is missing: zeros would pass for a reading.
+pub(crate) fn totals(question: Question) -> Totals {
+    let answer = ENGINE.ignoring(|| {
+        let phase = phase();
+        match (&*phase, &question) {
+            (Phase::Running(run), Question::HeapTotals) if run.settings.ad_hoc => {
+                Err("dhat: getting heap stats while doing ad hoc profiling")
+            }
+            (Phase::Running(run), Question::AdHocTotals) if !run.settings.ad_hoc => {
+                Err("dhat: getting ad hoc stats while doing heap profiling")
+            }
+            (Phase::Running(run), _) if !run.installed => Err(MISSING_ALLOCATOR),
+            (Phase::Running(_), _) => Ok(ENGINE.totals()),
+            (Phase::Ready, Question::HeapTotals) => {
+                Err("dhat: getting heap stats when no profiler is running")
+            }
+            (Phase::Ready, Question::AdHocTotals) => {
+                Err("dhat: getting ad hoc stats when no profiler is running")
+            }
+            (Phase::PostAssert, Question::HeapTotals) => {
+                Err("dhat: getting heap stats after the profiler has asserted")
+            }
+            (Phase::PostAssert, Question::AdHocTotals) => {
+                Err("dhat: getting ad hoc stats after the profiler has asserted")
+            }
+        }
+    });
+    answer.unwrap_or_else(|message| panic!("{message}"))
+}
+
+/// For the assertion macros: whether `holds` is false, in which case the run
+/// has been ended and its profile saved.
+///
+/// # Panics
+/// If no run in testing mode is in progress, or one whose assertion has
+/// failed before.
+#[doc(hidden)]
+pub fn check_assert_condition<F: FnOnce() -> bool>(holds: F) -> bool {
+    let refusal = match &*phase() {
+        Phase::Ready => Some("dhat: asserting when no profiler is running"),
+        Phase::PostAssert => Some("dhat: asserting after the profiler has asserted"),
+        Phase::Running(run) if !run.settings.testing => {
+            Some("dhat: asserting while not in testing mode")
+        }
+        Phase::Running(run) if !run.installed => Some(MISSING_ALLOCATOR),
+        Phase::Running(_) => None,
+    };
+    if let Some(message) = refusal {
+        panic!("{message}");
+    }
+    ENGINE.ignoring(|| {
+        if holds() {
+            return false;
+        }
+        if let Some(ended) = EndedRun::take(Phase::PostAssert) {
+            ended.report(Output::File);
+        }
+        true
+    })
+}

@@ -1,0 +1,215 @@
+//! Which site a live block belongs to, by the block's address: a map without
+//! hashing and without locks, that is not read or written while idle.
+//!
+//! One u32 a 16-byte granule, in leaves that each cover 256 KiB of heap, found
+//! through two directories. Two live blocks never share a granule when both
+//! begin at a multiple of 16, as those of `malloc` do. Blocks that begin
+//! elsewhere (some inner allocators place 8-byte blocks 8 bytes apart), and
+//! any whose leaf the system gave no memory for, go to [`OddBlocks`].
+
+use crate::record::chunks::{Chunks, Zeroable};
+use crate::record::odd_blocks::OddBlocks;
+use crate::record::sites::SiteId;
+use crate::untracked;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{
+    AtomicPtr, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+const GRANULE_BYTES: usize = 16;
+const LEAF_BITS: u32 = 14;
+const MIDDLE_BITS: u32 = 14;
+const ROOT_BITS: u32 = 15;
+/// User-space addresses of 4-level page tables.
+const _: () = assert!(4 + LEAF_BITS + MIDDLE_BITS + ROOT_BITS == 47);
+
+/// Granules of one leaf; a value of 0 is no block.
+struct Leaf([AtomicU32; 1 << LEAF_BITS]);
+
+// SAFETY: atomics, for which zero is valid.
+unsafe impl Zeroable for AtomicPtr<Leaf> {}
+
+pub(crate) struct BlockMap {
+    leaves: Chunks<AtomicPtr<Leaf>, { 1 << ROOT_BITS }, { 1 << MIDDLE_BITS }>,
+    odd: OddBlocks,
+}
+
+impl std::fmt::Debug for BlockMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockMap")
+            .field("odd", &self.odd)
+            .finish_non_exhaustive()
+    }
+}
+
+/// No memory could be had to record a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoRoom;
+
+impl BlockMap {
+    pub(crate) const fn new() -> Self {
+        Self {
+            leaves: Chunks::new(),
+            odd: OddBlocks::new(),
+        }
+    }
+
+    /// Records that the block at `address` belongs to `site`. Returns the site
+    /// that the address belonged to: of a block whose free was not seen.
+    #[inline]
+    pub(crate) fn insert(&self, address: usize, site: SiteId) -> Result<Option<SiteId>, NoRoom> {
+        if address % GRANULE_BYTES == 0
+            && let Some(slot) = self.slot(address).or_else(|| self.make_slot(address))
+        {
+            let before = slot.load(Relaxed);
+            slot.store(site.get(), Relaxed);
+            return Ok(SiteId::new(before));
+        }
+        self.odd.insert(address, site)
+    }
+
+    /// Takes the block at `address` out. None: it was never recorded.
+    ///
+    /// Relaxed throughout: whoever frees or moves a block got its address from
+    /// the thread that allocated it, by a synchronization of the program's own.
+    #[inline]
+    pub(crate) fn remove(&self, address: usize) -> Option<SiteId> {
+        if address % GRANULE_BYTES == 0
+            && let Some(slot) = self.slot(address)
+        {
+            let value = slot.load(Relaxed);
+            if value != 0 {
+                slot.store(0, Relaxed);
+                return SiteId::new(value);
+            }
+        }
+        self.odd.remove(address)
+    }
+
+    #[inline(always)]
+    fn slot(&self, address: usize) -> Option<&AtomicU32> {
+        let leaf = self.leaves.get(address >> (4 + LEAF_BITS))?.load(Acquire);
+        let leaf = NonNull::new(leaf)?;
+        let granule = (address / GRANULE_BYTES) & ((1 << LEAF_BITS) - 1);
+        // SAFETY: a published leaf stays mapped until `self` is dropped.
+        Some(&unsafe { leaf.as_ref() }.0[granule])
+    }
+
+    #[cold]
+    fn make_slot(&self, address: usize) -> Option<&AtomicU32> {
+        let directory = self.leaves.get_or_map(address >> (4 + LEAF_BITS))?;
+        // SAFETY: zeroed atomics are valid.
+        let fresh = unsafe { untracked::map_zeroed::<Leaf>() }?;
+        if directory
+            .compare_exchange(null_mut(), fresh.as_ptr(), Release, Relaxed)
+            .is_err()
+        {
+            // SAFETY: just mapped, and never published.
+            unsafe { untracked::unmap(fresh.cast(), size_of::<Leaf>()) };
+        }
+        self.slot(address)
+    }
+
+    fn each_leaf(&self, mut visit: impl FnMut(NonNull<Leaf>)) {
+        for root in 0..1_usize << ROOT_BITS {
+            let first = root << MIDDLE_BITS;
+            if self.leaves.get(first).is_none() {
+                continue;
+            }
+            for index in first..first + (1 << MIDDLE_BITS) {
+                let leaf = self.leaves.get(index).map(|leaf| leaf.load(Acquire));
+                if let Some(leaf) = leaf.and_then(NonNull::new) {
+                    visit(leaf);
+                }
+            }
+        }
+    }
+
+    /// Forgets all blocks and gives their memory back.
+    ///
+    /// # Safety
+    /// No other thread uses the map meanwhile.
+    pub(crate) unsafe fn clear(&self) {
+        // SAFETY: whole leaves of ours, out of use by the caller's promise.
+        self.each_leaf(|leaf| unsafe { untracked::zero(leaf.cast(), size_of::<Leaf>()) });
+        self.odd.clear();
+    }
+}
+
+impl Drop for BlockMap {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `make_slot`; `&mut self` means that nobody uses it.
+        self.each_leaf(|leaf| unsafe { untracked::unmap(leaf.cast(), size_of::<Leaf>()) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn site(n: u32) -> SiteId {
+        SiteId::new(n).unwrap()
+    }
+
+    fn boxed() -> Box<BlockMap> {
+        Box::new(BlockMap::new())
+    }
+
+    #[test]
+    fn addresses_at_every_boundary_are_kept_apart() {
+        let map = boxed();
+        let bases = [
+            0,
+            1 << 18,
+            1 << 32,
+            (1 << 47) - 64,
+            1 << 47,
+            usize::MAX - 63,
+        ];
+        let addresses: Vec<usize> = bases
+            .iter()
+            .flat_map(|base| [0, 1, 8, 15, 16, 24, 32, 48].map(|offset| base + offset))
+            .filter(|&address| address != 0)
+            .collect();
+        for (n, &address) in addresses.iter().enumerate() {
+            assert_eq!(map.insert(address, site(n as u32 + 1)), Ok(None));
+        }
+        for (n, &address) in addresses.iter().enumerate() {
+            assert_eq!(map.remove(address), Some(site(n as u32 + 1)));
+            assert_eq!(map.remove(address), None);
+        }
+    }
+
+    #[test]
+    fn clear_forgets_both_kinds() {
+        let map = boxed();
+        map.insert(4096, site(1)).unwrap();
+        map.insert(4097, site(2)).unwrap();
+        // SAFETY: one thread.
+        unsafe { map.clear() };
+        assert_eq!(map.remove(4096), None);
+        assert_eq!(map.remove(4097), None);
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_hash_map(
+            steps in prop::collection::vec((any::<bool>(), 1_usize..2000, 1_u32..100), 0..400),
+            base in prop::sample::select(vec![0_usize, 0x7f12_3456_0000, 0x5555_0003_fc00]),
+        ) {
+            let map = boxed();
+            let mut model = HashMap::new();
+            for (insert, offset, n) in steps {
+                let address = base + offset;
+                if insert {
+                    prop_assert_eq!(map.insert(address, site(n)), Ok(model.insert(address, site(n))));
+                } else {
+                    prop_assert_eq!(map.remove(address), model.remove(&address));
+                }
+            }
+        }
+    }
+}

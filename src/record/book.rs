@@ -1,0 +1,222 @@
+//! One thread's book: its counts, by site and in all. Only its thread writes
+//! it; when the thread ends the next new thread goes on with the same book, so
+//! nothing is ever merged on the way.
+
+use crate::record::chunks::Chunks;
+use crate::record::counter::{Counter32, Counter64};
+use crate::record::peak::{Amount, Mode, Peak};
+use crate::record::site_cache::SiteCache;
+use crate::record::site_counters::{Change, SiteCounters, SiteSum};
+use crate::record::sites::{MAX_SITES, OVERFLOW, SiteId, Sites};
+use crate::record::snapshot::Totals;
+
+const CHUNK: usize = 1 << 10;
+
+/// Zeroed memory is an empty book, to be opened with [`Book::set_mode`].
+#[derive(Debug)]
+pub(crate) struct Book {
+    mode: Mode,
+    /// Publish when `live` leaves this range.
+    low: i64,
+    high: i64,
+    live_bytes: Counter64,
+    live_blocks: Counter64,
+    total_bytes: Counter64,
+    total_blocks: Counter64,
+    /// What was live at the peak, saved in `epoch`.
+    peak_bytes: Counter64,
+    peak_blocks: Counter64,
+    epoch: Counter32,
+    /// This book's part of the published sum.
+    published: Amount,
+    /// In single mode: what all other books hold.
+    others: Amount,
+    counters: Chunks<SiteCounters, { MAX_SITES / CHUNK }, CHUNK>,
+    pub(crate) cache: SiteCache,
+}
+
+impl Book {
+    /// Sets how this book notices peaks, from the present state of `peak`.
+    pub(crate) fn set_mode(&mut self, mode: Mode, peak: &Peak, now: u64) {
+        self.mode = mode;
+        match mode {
+            Mode::Single => {
+                self.others = peak.published().minus(self.published);
+                self.low = i64::MIN;
+                // Live reaches this when the process as a whole reaches its peak.
+                self.high = peak.max_bytes().wrapping_sub(self.others.bytes) as i64;
+            }
+            Mode::Many => self.publish(peak, now),
+            Mode::ManyExact => {
+                self.publish(peak, now);
+                // Every change publishes.
+                (self.low, self.high) = (i64::MAX, i64::MIN);
+            }
+        }
+    }
+
+    /// Makes the published sum right, for when this book's thread ends or is
+    /// no longer the only one.
+    pub(crate) fn publish(&mut self, peak: &Peak, now: u64) {
+        let held = peak.lock();
+        let live = self.live();
+        peak.publish(live.minus(self.published), now, &held);
+        self.published = live;
+        let slack = peak.slack_bytes(&held) as i64;
+        self.low = (live.bytes as i64).saturating_sub(slack);
+        self.high = (live.bytes as i64).saturating_add(slack);
+    }
+
+    /// Counts one change of a site. `sites` knows the site's maximum among
+    /// threads.
+    #[inline(always)]
+    pub(crate) fn count(
+        &mut self,
+        site: SiteId,
+        change: &Change,
+        now: u64,
+        sites: &Sites,
+        peak: &Peak,
+    ) -> Result<(), NoCounters> {
+        let Some(counters) = self.counters.get_or_map(site.get() as usize) else {
+            return Err(NoCounters);
+        };
+        let exact = self.mode == Mode::ManyExact;
+        let held = exact.then(|| peak.lock());
+        let epoch = peak.epoch();
+        if self.epoch.get() != epoch {
+            self.peak_bytes.set(self.live_bytes.get());
+            self.peak_blocks.set(self.live_blocks.get());
+            self.epoch.set(epoch);
+        }
+        counters.save_at_peak(epoch, || sites.join(site, counters));
+        counters.apply(change);
+        if sites.is_shared(site) {
+            if let Some(site) = sites.get(site) {
+                counters.update_shared_max(&site.max, exact);
+            }
+        } else {
+            counters.update_own_max();
+        }
+        self.total_blocks.add(change.allocated_blocks);
+        self.total_bytes.add(change.allocated_bytes);
+        self.live_bytes.add(change.live.bytes);
+        self.live_blocks.add(change.live.blocks);
+        let live = self.live_bytes.get() as i64;
+        if live >= self.high || live < self.low {
+            match self.mode {
+                Mode::Single => {
+                    peak.set(self.live().plus(self.others).bytes, now);
+                    self.high = live;
+                }
+                Mode::Many => self.publish(peak, now),
+                Mode::ManyExact => {
+                    if let Some(held) = &held {
+                        let live = self.live();
+                        peak.publish(live.minus(self.published), now, held);
+                        self.published = live;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn live(&self) -> Amount {
+        Amount {
+            bytes: self.live_bytes.get(),
+            blocks: self.live_blocks.get(),
+        }
+    }
+
+    /// Adds this book's counts to the process's. Wrapping: only the sum over
+    /// all books is a count.
+    pub(crate) fn add_to(&self, totals: &mut Totals, epoch: u32) {
+        let live = self.live();
+        let peak = if self.epoch.get() == epoch {
+            Amount {
+                bytes: self.peak_bytes.get(),
+                blocks: self.peak_blocks.get(),
+            }
+        } else {
+            live
+        };
+        totals.total_blocks += self.total_blocks.get();
+        totals.total_bytes += self.total_bytes.get();
+        totals.live_blocks = totals.live_blocks.wrapping_add(live.blocks);
+        totals.live_bytes = totals.live_bytes.wrapping_add(live.bytes);
+        totals.peak_blocks = totals.peak_blocks.wrapping_add(peak.blocks);
+        totals.peak_bytes = totals.peak_bytes.wrapping_add(peak.bytes);
+    }
+
+    /// Adds this book's counts by site to `sums`, which is indexed by site
+    /// number.
+    pub(crate) fn add_sites_to(&self, sums: &mut [SiteSum], epoch: u32) {
+        let mut site = 0;
+        while site < sums.len() {
+            match self.counters.get(site) {
+                Some(counters) => {
+                    counters.add_to(&mut sums[site], epoch);
+                    site += 1;
+                }
+                None => site = (site / CHUNK + 1) * CHUNK,
+            }
+        }
+    }
+
+    /// Back to an empty book; what the cache knows stays true.
+    ///
+    /// # Safety
+    /// No other thread uses the book or looks at its counters meanwhile.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn reset(&mut self) {
+        // SAFETY: the caller's promise covers the counters.
+        unsafe { self.counters.zero() };
+        for total in [
+            &self.live_bytes,
+            &self.live_blocks,
+            &self.total_bytes,
+            &self.total_blocks,
+            &self.peak_bytes,
+            &self.peak_blocks,
+        ] {
+            total.set(0);
+        }
+        self.epoch.set(0);
+        self.published = Amount::default();
+    }
+
+    /// The site of a stack, from the cache or the tables. Where neither has
+    /// room for it, the overflow site.
+    #[inline(always)]
+    pub(crate) fn site_of(
+        &mut self,
+        stack: &mut crate::capture::walk::Stack<'_>,
+        sites: &Sites,
+    ) -> Result<SiteId, NoCounters> {
+        match self.cache.get(stack.key, stack.check) {
+            Some(site) => Ok(site),
+            None => self.intern(stack, sites),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn intern(
+        &mut self,
+        stack: &mut crate::capture::walk::Stack<'_>,
+        sites: &Sites,
+    ) -> Result<SiteId, NoCounters> {
+        let site = match sites.intern(stack) {
+            Some(site) => site,
+            None => sites.overflow().ok_or(NoCounters)?,
+        };
+        debug_assert!(site >= OVERFLOW);
+        self.cache.insert(stack.key, stack.check, site);
+        Ok(site)
+    }
+}
+
+/// The system gave no memory for counters: nothing was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoCounters;

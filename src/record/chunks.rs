@@ -1,0 +1,104 @@
+//! An append-only array in untracked memory whose elements never move, so
+//! that readers need no lock.
+
+use crate::untracked;
+use std::fmt;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{
+    AtomicPtr,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+/// A type for which all-zero bytes are a valid value.
+///
+/// # Safety
+/// That must hold, and the type must tolerate being shared between threads
+/// from the moment its memory exists.
+#[allow(unsafe_code)]
+pub(crate) unsafe trait Zeroable: Sync {}
+
+/// `DIRECTORY` chunks of `CHUNK` elements each; a chunk is mapped when first
+/// needed, and its pages cost memory when first touched.
+pub(crate) struct Chunks<T, const DIRECTORY: usize, const CHUNK: usize> {
+    directory: [AtomicPtr<T>; DIRECTORY],
+}
+
+impl<T, const DIRECTORY: usize, const CHUNK: usize> fmt::Debug for Chunks<T, DIRECTORY, CHUNK> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunks").finish_non_exhaustive()
+    }
+}
+
+impl<T: Zeroable, const DIRECTORY: usize, const CHUNK: usize> Chunks<T, DIRECTORY, CHUNK> {
+    pub(crate) const CAPACITY: usize = DIRECTORY * CHUNK;
+
+    pub(crate) const fn new() -> Self {
+        const { assert!(CHUNK.is_power_of_two()) };
+        Self {
+            directory: [const { AtomicPtr::new(null_mut()) }; DIRECTORY],
+        }
+    }
+
+    /// The element, if its chunk exists.
+    #[inline(always)]
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        // Acquire: pairs with the release in `make_chunk`, so the chunk's
+        // zeroed contents are visible with its address.
+        let chunk = NonNull::new(self.directory.get(index / CHUNK)?.load(Acquire))?;
+        // SAFETY: a chunk holds `CHUNK` elements, zeroed memory is valid for
+        // them, and chunks are not unmapped before `self` is dropped.
+        Some(unsafe { chunk.add(index % CHUNK).as_ref() })
+    }
+
+    /// The element; maps its chunk if need be. None beyond the capacity or
+    /// when the system gives no memory.
+    #[inline(always)]
+    pub(crate) fn get_or_map(&self, index: usize) -> Option<&T> {
+        match self.get(index) {
+            Some(element) => Some(element),
+            None => self.make_chunk(index),
+        }
+    }
+
+    #[cold]
+    fn make_chunk(&self, index: usize) -> Option<&T> {
+        let slot = self.directory.get(index / CHUNK)?;
+        let bytes = CHUNK * size_of::<T>();
+        let fresh = untracked::map(bytes)?;
+        // Of two threads that map the same chunk one wins; the other gives
+        // its memory back and uses the winner's.
+        if slot
+            .compare_exchange(null_mut(), fresh.as_ptr().cast(), Release, Relaxed)
+            .is_err()
+        {
+            // SAFETY: just mapped, and never published.
+            unsafe { untracked::unmap(fresh, bytes) };
+        }
+        self.get(index)
+    }
+
+    /// Sets every element back to zero.
+    ///
+    /// # Safety
+    /// No other thread uses the elements meanwhile.
+    pub(crate) unsafe fn zero(&self) {
+        for slot in &self.directory {
+            if let Some(chunk) = NonNull::new(slot.load(Acquire)) {
+                // SAFETY: a whole mapping of ours, out of use by the caller's promise.
+                unsafe { untracked::zero(chunk.cast(), CHUNK * size_of::<T>()) };
+            }
+        }
+    }
+}
+
+impl<T, const DIRECTORY: usize, const CHUNK: usize> Drop for Chunks<T, DIRECTORY, CHUNK> {
+    fn drop(&mut self) {
+        for slot in &mut self.directory {
+            if let Some(chunk) = NonNull::new(*slot.get_mut()) {
+                // SAFETY: mapped by `make_chunk` with this size; `&mut self`
+                // means that nobody uses it.
+                unsafe { untracked::unmap(chunk.cast(), CHUNK * size_of::<T>()) };
+            }
+        }
+    }
+}

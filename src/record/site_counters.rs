@@ -1,0 +1,230 @@
+//! One thread's counts of one site: a cache line that only that thread writes.
+
+use crate::record::chunks::Zeroable;
+use crate::record::counter::{Counter32, Counter64};
+use crate::record::peak::Amount;
+use crate::record::site_max::{Joined, SharedMax};
+
+/// Zeroed memory is a site that the thread has not used.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct SiteCounters {
+    total_blocks: Counter64,
+    total_bytes: Counter64,
+    live_bytes: Counter64,
+    /// Sum of the times of all frees less that of all allocations: with the
+    /// time of a reading for every live block added, the sum of lifetimes.
+    lifetime_ticks: Counter64,
+    peak_bytes: Counter64,
+    /// The site's maximum while this thread is its only user; afterwards what
+    /// this thread has published of `live_bytes`.
+    max_or_published_bytes: Counter64,
+    live_blocks: Counter32,
+    peak_blocks: Counter32,
+    max_or_published_blocks: Counter32,
+    /// Epoch in which the `peak_` fields were saved, times two; the low bit
+    /// says that the `max_or_published_` fields hold what was published.
+    epoch_and_shared: Counter32,
+}
+
+const _: () = assert!(size_of::<SiteCounters>() == 64);
+
+// SAFETY: atomics, for which zero is valid.
+unsafe impl Zeroable for SiteCounters {}
+
+const SHARED: u32 = 1;
+
+/// One allocation, free, or change of size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change {
+    /// Added to the totals.
+    pub(crate) allocated_blocks: u64,
+    pub(crate) allocated_bytes: u64,
+    /// Added to what is live; wrapping.
+    pub(crate) live: Amount,
+    /// Added to the lifetimes; wrapping.
+    pub(crate) ticks: u64,
+}
+
+impl Change {
+    #[inline(always)]
+    pub(crate) fn alloc(bytes: usize, now: u64) -> Self {
+        Self {
+            allocated_blocks: 1,
+            allocated_bytes: bytes as u64,
+            live: Amount {
+                bytes: bytes as u64,
+                blocks: 1,
+            },
+            ticks: now.wrapping_neg(),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn free(bytes: usize, now: u64) -> Self {
+        Self {
+            allocated_blocks: 0,
+            allocated_bytes: 0,
+            live: Amount::default().minus(Amount {
+                bytes: bytes as u64,
+                blocks: 1,
+            }),
+            ticks: now,
+        }
+    }
+
+    /// One more allocation, of the new size; the block lives on, so neither
+    /// its number nor its time of birth changes.
+    #[inline(always)]
+    pub(crate) fn realloc(old_bytes: usize, new_bytes: usize) -> Self {
+        Self {
+            allocated_blocks: 1,
+            allocated_bytes: new_bytes as u64,
+            live: Amount {
+                bytes: (new_bytes as u64).wrapping_sub(old_bytes as u64),
+                blocks: 0,
+            },
+            ticks: 0,
+        }
+    }
+
+    /// An ad hoc event: totals only.
+    pub(crate) fn event(weight: usize) -> Self {
+        Self {
+            allocated_blocks: 1,
+            allocated_bytes: weight as u64,
+            live: Amount::default(),
+            ticks: 0,
+        }
+    }
+}
+
+impl SiteCounters {
+    /// Saves what is held as what was held at the peak, once an epoch.
+    #[inline(always)]
+    pub(crate) fn save_at_peak(&self, epoch: u32, first_use: impl FnOnce() -> Joined) {
+        let saved = self.epoch_and_shared.get();
+        if saved >> 1 != epoch {
+            let shared = match saved {
+                0 if first_use() == Joined::AsSharer => SHARED,
+                _ => saved & SHARED,
+            };
+            self.peak_bytes.set(self.live_bytes.get());
+            self.peak_blocks.set(self.live_blocks.get());
+            self.epoch_and_shared.set(epoch << 1 | shared);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn apply(&self, change: &Change) {
+        self.total_blocks.add(change.allocated_blocks);
+        self.total_bytes.add(change.allocated_bytes);
+        self.live_bytes.add(change.live.bytes);
+        self.live_blocks.add(change.live.blocks as u32);
+        self.lifetime_ticks.add(change.ticks);
+    }
+
+    /// Keeps the maximum, of a site that only this thread uses. A later equal
+    /// maximum replaces an earlier one.
+    #[inline(always)]
+    pub(crate) fn update_own_max(&self) {
+        let live = self.live_bytes.get();
+        if live >= self.max_or_published_bytes.get() {
+            self.max_or_published_bytes.set(live);
+            self.max_or_published_blocks.set(self.live_blocks.get());
+        }
+    }
+
+    /// Publishes this thread's part of a site that several use, once it has
+    /// changed by more than the slack, or by anything if `exact`.
+    #[cold]
+    pub(crate) fn update_shared_max(&self, shared: &SharedMax, exact: bool) {
+        if self.epoch_and_shared.get() & SHARED == 0 {
+            let part = shared.hand_over(self.max_or_published());
+            self.set_published(part);
+            self.epoch_and_shared
+                .set(self.epoch_and_shared.get() | SHARED);
+        }
+        let change = self.live().minus(self.max_or_published());
+        let slack = if exact { 0 } else { shared.slack_bytes() };
+        if (change.bytes as i64).unsigned_abs() > slack || (exact && change.blocks != 0) {
+            // Blocks wrap at 32 bits here and at 64 there.
+            let blocks = i64::from(change.blocks as u32 as i32) as u64;
+            shared.publish(Amount {
+                bytes: change.bytes,
+                blocks,
+            });
+            self.set_published(self.live());
+        }
+    }
+
+    fn set_published(&self, published: Amount) {
+        self.max_or_published_bytes.set(published.bytes);
+        self.max_or_published_blocks.set(published.blocks as u32);
+    }
+
+    fn max_or_published(&self) -> Amount {
+        Amount {
+            bytes: self.max_or_published_bytes.get(),
+            blocks: self.max_or_published_blocks.get().into(),
+        }
+    }
+
+    /// What this thread holds of the site; blocks modulo 2³².
+    pub(crate) fn live(&self) -> Amount {
+        Amount {
+            bytes: self.live_bytes.get(),
+            blocks: self.live_blocks.get().into(),
+        }
+    }
+
+    /// Adds this thread's counts to a site's sum. `epoch` is that of the peak.
+    pub(crate) fn add_to(&self, sum: &mut SiteSum, epoch: u32) {
+        let saved = self.epoch_and_shared.get();
+        if saved == 0 {
+            return;
+        }
+        sum.total_blocks += self.total_blocks.get();
+        sum.total_bytes += self.total_bytes.get();
+        sum.lifetime_ticks = sum.lifetime_ticks.wrapping_add(self.lifetime_ticks.get());
+        let live = self.live();
+        sum.live.add(live);
+        if saved >> 1 == epoch {
+            sum.peak.add(Amount {
+                bytes: self.peak_bytes.get(),
+                blocks: self.peak_blocks.get().into(),
+            });
+        } else {
+            sum.peak.add(live);
+        }
+        if saved & SHARED == 0 {
+            sum.owner_max = self.max_or_published();
+        }
+    }
+}
+
+/// A site's counts, summed over threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SiteSum {
+    pub(crate) total_blocks: u64,
+    pub(crate) total_bytes: u64,
+    pub(crate) lifetime_ticks: u64,
+    pub(crate) live: WrappedAmount,
+    pub(crate) peak: WrappedAmount,
+    /// The maximum known to the site's first user.
+    pub(crate) owner_max: Amount,
+}
+
+/// A sum of amounts whose blocks are known modulo 2³²; a site holds fewer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WrappedAmount {
+    pub(crate) bytes: u64,
+    pub(crate) blocks: u32,
+}
+
+impl WrappedAmount {
+    fn add(&mut self, amount: Amount) {
+        self.bytes = self.bytes.wrapping_add(amount.bytes);
+        self.blocks = self.blocks.wrapping_add(amount.blocks as u32);
+    }
+}

@@ -1,0 +1,84 @@
+//! Memory for the profiler's own tables: straight from the system, never
+//! through the global allocator, never through `malloc`.
+
+use allocator_api2::alloc::{AllocError, Allocator, Layout};
+use std::ptr::NonNull;
+
+const PAGE_BYTES: usize = 4096;
+
+/// Maps at least `bytes` of zeroed memory; pages cost nothing until touched.
+/// None when the system refuses.
+pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
+    // SAFETY: a new private anonymous mapping touches no existing memory.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            round_up(bytes),
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return None;
+    }
+    NonNull::new(address.cast())
+}
+
+/// # Safety
+/// `address` came from [`map`] with these `bytes`, and nothing uses it any more.
+pub(crate) unsafe fn unmap(address: NonNull<u8>, bytes: usize) {
+    // SAFETY: the caller gives back a whole mapping that is out of use.
+    unsafe { libc::munmap(address.as_ptr().cast(), round_up(bytes)) };
+}
+
+/// Makes a mapping read as zero again and gives its pages back.
+///
+/// # Safety
+/// `address` came from [`map`] with at least these `bytes`, and no thread
+/// reads or writes it during the call.
+pub(crate) unsafe fn zero(address: NonNull<u8>, bytes: usize) {
+    // SAFETY: on a private anonymous mapping MADV_DONTNEED gives zero pages.
+    unsafe {
+        libc::madvise(
+            address.as_ptr().cast(),
+            round_up(bytes),
+            libc::MADV_DONTNEED,
+        )
+    };
+}
+
+/// Maps a zeroed `T`.
+///
+/// # Safety
+/// All-zero bytes are a valid `T`, and `T` needs no alignment above a page.
+pub(crate) unsafe fn map_zeroed<T>() -> Option<NonNull<T>> {
+    const { assert!(align_of::<T>() <= PAGE_BYTES) };
+    Some(map(size_of::<T>())?.cast())
+}
+
+fn round_up(bytes: usize) -> usize {
+    bytes.next_multiple_of(PAGE_BYTES)
+}
+
+/// The allocator of the hash tables on the recording side.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Untracked;
+
+// SAFETY: every block is a mapping of its own that stays valid until it is
+// deallocated; all copies of this zero-sized type are the same allocator.
+unsafe impl Allocator for Untracked {
+    fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.align() > PAGE_BYTES {
+            return Err(AllocError);
+        }
+        let block = map(layout.size().max(1)).ok_or(AllocError)?;
+        Ok(NonNull::slice_from_raw_parts(block, layout.size()))
+    }
+
+    unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the block came from `allocate` with the same layout.
+        unsafe { unmap(block, layout.size().max(1)) };
+    }
+}
