@@ -1,31 +1,31 @@
 //! A DHAT-style heap profiler that a program installs as its global allocator.
 #![deny(unsafe_code)]
 
-#[allow(unsafe_code, reason = "GlobalAlloc")]
-mod alloc;
-mod assert;
+#[allow(unsafe_code, reason = "the clock's system call and instruction")]
+mod clock;
+mod lock;
+#[allow(unsafe_code, reason = "memory straight from the system")]
+mod untracked;
 #[allow(
     unsafe_code,
     reason = "reads registers, stacks and the loader's tables"
 )]
 mod capture;
-#[allow(unsafe_code, reason = "the clock's system call and instruction")]
-mod clock;
+#[allow(unsafe_code, reason = "tables in untracked memory, shared by threads")]
+mod record;
 #[allow(
     unsafe_code,
     reason = "threads' blocks behind raw pointers, futex, membarrier"
 )]
 mod engine;
+#[allow(unsafe_code, reason = "GlobalAlloc")]
+mod alloc;
+mod report;
 #[allow(unsafe_code, reason = "the C library's list of exit handlers")]
 mod exit;
-mod lock;
 mod profiler;
-#[allow(unsafe_code, reason = "tables in that memory")]
-mod record;
-mod report;
 mod stats;
-#[allow(unsafe_code, reason = "memory straight from the system")]
-mod untracked;
+mod assert;
 
 pub use alloc::Alloc;
 pub use assert::assert_is_panic;

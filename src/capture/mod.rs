@@ -6,14 +6,14 @@
 //! [`cfi`] in the [`loaded_object`]), the walk itself ([`walk`]), and the
 //! [`platform`]'s unwinder behind it. [`module_map`] serves symbolizing.
 
-pub(crate) mod cfi;
-pub(crate) mod loaded_object;
-pub(crate) mod module_map;
-pub(crate) mod platform;
 pub(crate) mod registers;
-pub(crate) mod rules;
 pub(crate) mod stack_memory;
+pub(crate) mod rules;
+pub(crate) mod loaded_object;
+pub(crate) mod cfi;
 pub(crate) mod walk;
+pub(crate) mod platform;
+pub(crate) mod module_map;
 
 /// How stacks are taken here.
 pub(crate) const BACK_END: &str = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {

@@ -8,19 +8,19 @@
 //! counts by site and thread ([`site_counters`], [`site_max`]), by thread
 //! ([`book`]), and the [`peak`].
 
-pub(crate) mod block_map;
-pub(crate) mod book;
-pub(crate) mod chunks;
-pub(crate) mod counter;
+pub(crate) mod snapshot;
 pub(crate) mod hashing;
-pub(crate) mod odd_blocks;
-pub(crate) mod peak;
+pub(crate) mod counter;
+pub(crate) mod chunks;
+pub(crate) mod stack_tree;
+pub(crate) mod sites;
 pub(crate) mod site_cache;
+pub(crate) mod block_map;
+pub(crate) mod odd_blocks;
 pub(crate) mod site_counters;
 pub(crate) mod site_max;
-pub(crate) mod sites;
-pub(crate) mod snapshot;
-pub(crate) mod stack_tree;
+pub(crate) mod peak;
+pub(crate) mod book;
 
 use crate::capture::walk::Stack;
 use crate::clock::Scale;
