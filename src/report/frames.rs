@@ -73,16 +73,13 @@ impl Frames {
         self.intern(Frame::Note(text))
     }
 
-    pub(crate) fn text_count(&self) -> usize {
-        self.texts.values.len()
-    }
-
     pub(crate) fn frame_count(&self) -> usize {
         self.frames.values.len()
     }
 
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.texts.values.iter().map(|text| &**text)
+    /// By index.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Frame> + '_ {
+        self.frames.values.iter().copied()
     }
 
     pub(crate) fn text(&self, id: TextId) -> &str {
@@ -104,12 +101,6 @@ impl Frames {
     /// The text as it stands in a DHAT file's frame table.
     pub(crate) fn display(&self, id: FrameId) -> impl fmt::Display + '_ {
         FrameText { frames: self, id }
-    }
-}
-
-impl TextId {
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
     }
 }
 
@@ -223,6 +214,6 @@ mod tests {
         assert_eq!(frames.intern_text("a"), frames.intern_text("a"));
         assert_ne!(frames.intern_text("a"), frames.intern_text("b"));
         assert_eq!(frames.intern_note("x"), frames.intern_note("x"));
-        assert_eq!((frames.text_count(), frames.frame_count()), (3, 1));
+        assert_eq!(frames.frame_count(), 1);
     }
 }

@@ -1,6 +1,8 @@
 //! What a function's name says about whose code it is. Names are demangled and
-//! come in two spellings: legacy mangling (`alloc::vec::Vec<T,A>::push`) and v0
-//! (`<alloc::vec::Vec<u8>>::push`).
+//! come in three spellings: legacy mangling (`alloc::vec::Vec<T,A>::push`), v0
+//! (`<alloc::vec::Vec<u8>>::push`), and what `debug = "line-tables-only"` leaves of
+//! an inlined function (`push<u8, alloc::alloc::Global>`). The last says nothing, so
+//! that the source file is asked.
 
 /// Whose code a frame is, as far as its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,15 @@ impl Owner {
         self == Owner::User
     }
 
-    pub(super) fn of(function: &str) -> Owner {
+    /// `file` is the shortened path of the function's source.
+    pub(super) fn of(function: &str, file: Option<&str>) -> Owner {
+        match file {
+            Some(file) if !is_path(function) => Self::of_file(function, file),
+            _ => Self::of_function(function),
+        }
+    }
+
+    fn of_function(function: &str) -> Owner {
         let name = function.strip_prefix("__rustc::").unwrap_or(function);
         if ALLOCATOR_SYMBOLS
             .iter()
@@ -41,7 +51,7 @@ impl Owner {
         if RUNTIME_SYMBOLS.contains(&name) {
             return Owner::Runtime;
         }
-        if name.contains("__rust_begin_short_backtrace") {
+        if name.contains(RUNTIME_BOUNDARY) {
             return Owner::RuntimeBoundary;
         }
         let home = home(name);
@@ -60,7 +70,36 @@ impl Owner {
             Owner::User
         }
     }
+
+    fn of_file(function: &str, file: &str) -> Owner {
+        let is_in = |paths: &[&str]| paths.iter().any(|path| file.starts_with(path));
+        if function.starts_with(RUNTIME_BOUNDARY) {
+            Owner::RuntimeBoundary
+        } else if is_in(&["heapledger-"]) {
+            Owner::Profiler
+        } else if is_in(ALLOCATOR_FILES) {
+            Owner::Allocator
+        } else if is_in(RUNTIME_FILES)
+            || (is_in(&["library/alloc/src/boxed.rs"]) && function.starts_with("call_"))
+        {
+            Owner::Runtime
+        } else if is_in(&["library/core/", "library/std/", "backtrace-"]) {
+            Owner::Core
+        } else if is_in(&["library/alloc/", "hashbrown-", "indexmap-", "smallvec-"]) {
+            Owner::Collections
+        } else {
+            Self::of_function(function)
+        }
+    }
 }
+
+/// Does the name say where the function is?
+pub(super) fn is_path(function: &str) -> bool {
+    let end = function.find(['<', '(', '{']).unwrap_or(function.len());
+    end == 0 && function.starts_with('<') || function[..end].contains("::")
+}
+
+const RUNTIME_BOUNDARY: &str = "__rust_begin_short_backtrace";
 
 /// What the compiler generates between `alloc::alloc` and the global allocator.
 const ALLOCATOR_SYMBOLS: &[&str] = &[
@@ -119,6 +158,26 @@ const RUNTIME_PATHS: &[&str] = &[
     "std::sys::pal::unix::thread",
     "std::sys::unix::thread",
     "test::",
+];
+
+const ALLOCATOR_FILES: &[&str] = &[
+    "library/alloc/src/alloc.rs",
+    "library/alloc/src/raw_vec",
+    "library/core/src/alloc/",
+    "library/std/src/alloc.rs",
+    "library/std/src/sys/alloc/",
+];
+
+const RUNTIME_FILES: &[&str] = &[
+    "library/std/src/rt.rs",
+    "library/std/src/panic.rs",
+    "library/std/src/panicking.rs",
+    "library/core/src/panic/unwind_safe.rs",
+    "library/core/src/ops/function.rs",
+    "library/std/src/sys/backtrace.rs",
+    "library/std/src/thread/",
+    "library/std/src/sys/thread",
+    "library/test/",
 ];
 
 /// Calls through `Box<dyn FnOnce()>`, a closure's or a function pointer's shim.
@@ -251,7 +310,55 @@ mod tests {
             ("", Owner::User),
             ("<", Owner::Collections),
         ] {
-            assert_eq!(Owner::of(name), owner, "{name}");
+            assert_eq!(Owner::of(name, None), owner, "{name}");
+            assert_eq!(Owner::of(name, Some("src/main.rs")), owner, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_without_a_path_go_by_their_file() {
+        for (name, file, owner) in [
+            (
+                "with_capacity_in<u64, alloc::alloc::Global>",
+                "library/alloc/src/raw_vec/mod.rs",
+                Owner::Allocator,
+            ),
+            ("alloc", "library/alloc/src/alloc.rs", Owner::Allocator),
+            (
+                "push<u8, alloc::alloc::Global>",
+                "library/alloc/src/vec/mod.rs",
+                Owner::Collections,
+            ),
+            (
+                "{closure#0}<app::Item>",
+                "library/core/src/option.rs",
+                Owner::Core,
+            ),
+            (
+                "call_once<fn(), ()>",
+                "library/core/src/ops/function.rs",
+                Owner::Runtime,
+            ),
+            (
+                "call_once<(), dyn core::ops::function::FnOnce<()>>",
+                "library/alloc/src/boxed.rs",
+                Owner::Runtime,
+            ),
+            (
+                "__rust_begin_short_backtrace<fn(), ()>",
+                "library/std/src/sys/backtrace.rs",
+                Owner::RuntimeBoundary,
+            ),
+            ("record", "heapledger-0.1.0/src/alloc.rs", Owner::Profiler),
+            (
+                "parse<syn::item::Item>",
+                "syn-2.0.1/src/parse.rs",
+                Owner::User,
+            ),
+            ("main", "/home/u/app/src/main.rs", Owner::User),
+            ("app::in_library", "library/alloc/src/alloc.rs", Owner::User),
+        ] {
+            assert_eq!(Owner::of(name, Some(file)), owner, "{name}");
         }
     }
 }

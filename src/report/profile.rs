@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use hashbrown::HashTable;
 
 use super::frames::{FrameId, Frames};
-use super::names::Owner;
 use super::symbols::{AddressId, Symbols};
 use super::trim::{self, Trim};
 use crate::record::snapshot::{Counts, Snapshot};
@@ -165,16 +164,16 @@ impl<'a> Profile<'a> {
     }
 
     fn trim_stacks(&mut self) {
-        let owner_of_text: Vec<Owner> = self.frames().texts().map(Owner::of).collect();
+        let owner_of_frame = trim::owners_of_frames(&self.symbols);
         let mut owners = Vec::new();
         let mut points = Vec::with_capacity(self.snapshot.sites.len());
         let no_stack = self.symbols.frames.intern_note("[no stack]");
         for (index, site) in self.snapshot.sites.iter().enumerate() {
             owners.clear();
-            owners.extend(self.stack(site.leaf).map(|frame| {
-                let function = self.frames().function(frame);
-                function.map_or(Owner::Nobody, |text| owner_of_text[text.index()])
-            }));
+            owners.extend(
+                self.stack(site.leaf)
+                    .map(|frame| owner_of_frame[frame.index()]),
+            );
             let (skip, keep) = match self.options.trim {
                 Trim::Off => (0, owners.len()),
                 Trim::To(max_frames) => {

@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 
 use super::frames::{Frame, FrameId, Place};
-use super::names::Owner;
 use super::profile::{MAX_POINTS, Point, Profile};
+use super::trim;
 use crate::record::snapshot::Kind;
 
 /// Sites that are named.
@@ -114,10 +114,7 @@ fn limits(profile: &Profile<'_>) -> Vec<String> {
 /// library, else the innermost frame.
 fn site_name(profile: &Profile<'_>, point: &Point) -> String {
     let frames = profile.frames();
-    let is_user = |frame: &FrameId| {
-        let function = frames.function(*frame);
-        function.is_some_and(|function| Owner::of(frames.text(function)).is_user())
-    };
+    let is_user = |&frame: &FrameId| trim::owner_of(frames, frames.get(frame)).is_user();
     let user_frame = profile.frames_of(point).find(is_user);
     let Some(frame) = user_frame.or_else(|| profile.frames_of(point).next()) else {
         return String::new();

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use object::{Object, ObjectSymbol};
 
 use super::dwarf::{self, CodeFrame};
@@ -33,9 +33,7 @@ pub(crate) struct AddressId(u32);
 impl Symbols {
     /// Resolves the address of every node but node 0, which is the empty stack.
     pub(crate) fn resolve(nodes: &[Node], modules: &[Module]) -> Symbols {
-        let mut addresses: Vec<u64> = nodes.iter().skip(1).map(|node| node.address).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
+        let addresses = distinct_addresses(nodes);
         let mut symbols = Symbols {
             ranges: vec![0..0; addresses.len()],
             addresses,
@@ -58,6 +56,11 @@ impl Symbols {
     pub(crate) fn frames_of(&self, id: AddressId) -> &[FrameId] {
         let range = self.ranges[id.0 as usize].clone();
         &self.lists[range.start as usize..range.end as usize]
+    }
+
+    /// The frames of each address.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = &[FrameId]> + '_ {
+        (0..self.ranges.len() as u32).map(|index| self.frames_of(AddressId(index)))
     }
 
     fn resolve_group(&mut self, path: Option<&Path>, group: &[Located]) {
@@ -104,6 +107,25 @@ impl Symbols {
     }
 }
 
+/// The addresses of a stack tree, sorted. A big tree has many times more nodes than
+/// addresses, so that doubles are dropped on the way.
+fn distinct_addresses(nodes: &[Node]) -> Vec<u64> {
+    let mut addresses = Vec::new();
+    let mut dedup_at = 1 << 16;
+    for node in nodes.iter().skip(1) {
+        addresses.push(node.address);
+        if addresses.len() == dedup_at {
+            addresses.sort_unstable();
+            addresses.dedup();
+            dedup_at = dedup_at.max(2 * addresses.len());
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.shrink_to_fit();
+    addresses
+}
+
 /// Resolves the addresses of one file.
 struct FileResolver<'a> {
     symbols: &'a mut Symbols,
@@ -142,26 +164,14 @@ impl FileResolver<'_> {
         for file in [Some(&file), debug_file.as_ref()].into_iter().flatten() {
             find_elf_names(file, &probes, &mut elf_names);
         }
-        dwarf::resolve(
-            debug_file.as_ref().unwrap_or(&file),
-            &probes,
-            |index, frames| {
-                self.push(index, frames, elf_names[index], &mut functions);
-            },
-        );
-        for (index, &name) in elf_names
-            .iter()
-            .enumerate()
-            .filter(|(_, name)| name.is_some())
-        {
-            if self.lists[index].start == self.lists[index].end {
-                let unknown = CodeFrame {
-                    function: None,
-                    file: None,
-                    line: 0,
-                    column: 0,
-                };
-                self.push(index, &[unknown], name, &mut functions);
+        let release = || release_pages(debug_map.as_ref().unwrap_or(&map));
+        let dwarf_file = debug_file.as_ref().unwrap_or(&file);
+        dwarf::resolve(dwarf_file, &probes, release, |index, frames| {
+            self.push(index, frames, elf_names[index], &mut functions);
+        });
+        for (index, &name) in elf_names.iter().enumerate() {
+            if name.is_some() && self.lists[index].start == self.lists[index].end {
+                self.push(index, &[CodeFrame::default()], name, &mut functions);
             }
         }
     }
@@ -331,6 +341,17 @@ fn map_file(path: &Path) -> Option<Mmap> {
     // a program or library that this process runs, or the debug file made with it: the loader
     // maps it under the same condition, and builds replace such files instead of writing into them.
     unsafe { Mmap::map(&file) }.ok()
+}
+
+/// Takes what was read of a file out of this process's memory: debug information is many
+/// times larger than what is found in it, and each part is read once or twice.
+#[allow(unsafe_code)]
+fn release_pages(map: &Mmap) {
+    // SAFETY: `DontNeed` loses what was written to the pages. This mapping is of a file and
+    // read-only: the next read finds the same bytes, from the file.
+    let result = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+    // Refused advice costs memory only.
+    drop(result);
 }
 /// An address in its file.
 struct Located {

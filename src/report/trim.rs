@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::names::Owner;
+use super::frames::{Frame, Frames, Place};
+use super::names::{self, Owner};
+use super::symbols::Symbols;
 
 /// How much of each stack is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,46 @@ pub(crate) enum Trim {
     Off,
     /// Without these, and at most this many frames; inlined ones do not count.
     To(usize),
+}
+
+/// Whose code each frame of `symbols` is, by its index.
+///
+/// A function without a path in its name, inlined into the profiler or the allocator, is
+/// part of it.
+pub(super) fn owners_of_frames(symbols: &Symbols) -> Vec<Owner> {
+    let frames = &symbols.frames;
+    let mut owners: Vec<Owner> = frames.iter().map(|frame| owner_of(frames, frame)).collect();
+    for list in symbols.lists() {
+        let Some(outermost) = list.last().map(|frame| owners[frame.index()]) else {
+            continue;
+        };
+        if matches!(outermost, Owner::Profiler | Owner::Allocator) {
+            for &frame in list {
+                let function = frames.function(frame).map(|function| frames.text(function));
+                if function.is_some_and(|name| !names::is_path(name)) {
+                    owners[frame.index()] = outermost;
+                }
+            }
+        }
+    }
+    owners
+}
+
+pub(super) fn owner_of(frames: &Frames, frame: Frame) -> Owner {
+    match frame {
+        Frame::Code {
+            function: Some(function),
+            place,
+            ..
+        } => {
+            let file = match place {
+                Place::Source { file, .. } => Some(frames.text(file)),
+                Place::Module(_) => None,
+            };
+            Owner::of(frames.text(function), file)
+        }
+        Frame::Code { function: None, .. } | Frame::Note(_) => Owner::Nobody,
+    }
 }
 
 /// The frames to show of a stack (innermost first), never none of a stack that has any.
@@ -75,7 +117,7 @@ mod tests {
                 if *name == "???" {
                     Owner::Nobody
                 } else {
-                    Owner::of(name)
+                    Owner::of(name, None)
                 }
             })
             .collect();
