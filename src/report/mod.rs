@@ -17,3 +17,6 @@ pub(crate) mod save;
 pub(crate) mod summary;
 pub(crate) mod symbols;
 pub(crate) mod trim;
+
+#[cfg(test)]
+mod sample;

@@ -336,3 +336,242 @@ fn add(sum: &mut Counts, other: &Counts) {
     .max()
     .unwrap_or_default();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::snapshot::Kind;
+    use crate::report::sample;
+
+    fn texts(profile: &Profile<'_>, point: &Point) -> Vec<String> {
+        profile
+            .frames_of(point)
+            .map(|frame| profile.frames().display(frame).to_string())
+            .collect()
+    }
+
+    fn addresses(count: u64) -> Vec<u64> {
+        (1..=count).collect()
+    }
+
+    #[test]
+    fn points_are_sorted_by_bytes_then_blocks_then_frames() {
+        let small = sample::counts(100);
+        let more_blocks = Counts {
+            total_blocks: 11,
+            ..small
+        };
+        let sites: &[(&[u64], Counts)] = &[
+            (&[9], small),
+            (&[3], small),
+            (&[5], more_blocks),
+            (&[7], sample::counts(200)),
+        ];
+        let snapshot = sample::snapshot(Kind::Heap, sites);
+        let options = sample::options(Trim::Off);
+        let profile = Profile::from_snapshot(&snapshot, &options);
+        let firsts: Vec<String> = profile
+            .points
+            .iter()
+            .map(|point| texts(&profile, point)[0].clone())
+            .collect();
+        assert_eq!(
+            firsts,
+            [
+                "0x7: ??? (in ???)",
+                "0x5: ??? (in ???)",
+                "0x3: ??? (in ???)",
+                "0x9: ??? (in ???)"
+            ]
+        );
+        assert_eq!(profile.merged_points, 0);
+    }
+
+    #[test]
+    fn points_with_equal_frames_are_summed_up() {
+        let mut first = sample::counts(1200);
+        let mut second = sample::counts(2400);
+        (first.end_bytes, second.end_bytes) = (600, 1200);
+        let sites: &[(&[u64], Counts)] = &[
+            (&[1, 2, 3], first),
+            (&[1, 9], sample::counts(12)),
+            (&[1, 2, 4], second),
+        ];
+        let snapshot = sample::snapshot(Kind::Heap, sites);
+        let options = sample::options(Trim::To(2));
+        let profile = Profile::from_snapshot(&snapshot, &options);
+        assert_eq!((profile.points.len(), profile.merged_points), (2, 1));
+        assert_eq!(
+            texts(&profile, &profile.points[0]),
+            ["0x1: ??? (in ???)", "0x2: ??? (in ???)"]
+        );
+        let expected = Counts {
+            total_blocks: 20,
+            total_bytes: 3600,
+            lifetimes_us: 154,
+            // At the end, both held more together than either ever did alone.
+            max_bytes: 1800,
+            max_blocks: 4,
+            peak_bytes: 1200,
+            peak_blocks: 6,
+            end_bytes: 1800,
+            end_blocks: 4,
+        };
+        assert_eq!(*profile.counts(&profile.points[0]), expected);
+        assert_eq!(*profile.counts(&profile.points[1]), sample::counts(12));
+    }
+
+    #[test]
+    fn the_larger_maximum_bounds_a_merged_one() {
+        let mut sum = Counts {
+            max_bytes: 100,
+            max_blocks: 1,
+            peak_bytes: 10,
+            ..Counts::default()
+        };
+        add(
+            &mut sum,
+            &Counts {
+                max_bytes: 70,
+                max_blocks: 7,
+                peak_bytes: 20,
+                ..Counts::default()
+            },
+        );
+        assert_eq!(
+            (sum.max_bytes, sum.max_blocks, sum.peak_bytes),
+            (100, 1, 30)
+        );
+    }
+
+    #[test]
+    fn a_deep_recursion_is_cut_in_the_middle() {
+        let options = sample::options(Trim::To(usize::MAX));
+        for (depth, shown) in [(400, 400), (401, 400), (1000, 400)] {
+            let stack = addresses(depth);
+            let snapshot = sample::snapshot(Kind::Heap, &[(&stack, sample::counts(8))]);
+            let profile = Profile::from_snapshot(&snapshot, &options);
+            let texts = texts(&profile, &profile.points[0]);
+            assert_eq!(texts.len(), shown, "{depth}");
+            assert_eq!(texts[0], "0x1: ??? (in ???)");
+            assert_eq!(texts[shown - 1], format!("{depth:#x}: ??? (in ???)"));
+            let note = texts.iter().position(|text| text.starts_with("[..."));
+            assert_eq!(note, (depth > 400).then_some(200));
+            if let Some(note) = note {
+                assert_eq!(texts[note], format!("[... {} frames ...]", depth - 399));
+            }
+        }
+    }
+
+    #[test]
+    fn trim_keeps_as_many_physical_frames_as_it_is_told() {
+        let stack = addresses(50);
+        let snapshot = sample::snapshot(Kind::Heap, &[(&stack, sample::counts(8))]);
+        for (trim, shown) in [
+            (Trim::To(0), 1),
+            (Trim::To(7), 7),
+            (Trim::To(99), 50),
+            (Trim::Off, 50),
+        ] {
+            let options = sample::options(trim);
+            let profile = Profile::from_snapshot(&snapshot, &options);
+            assert_eq!(
+                profile.frames_of(&profile.points[0]).count(),
+                shown,
+                "{trim:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_smallest_points_are_folded() {
+        let stacks: Vec<Vec<u64>> = (1..=10).map(|address| vec![address]).collect();
+        let sites: Vec<(&[u64], Counts)> = stacks
+            .iter()
+            .map(|stack| (stack.as_slice(), sample::counts(stack[0] * 12)))
+            .collect();
+        let snapshot = sample::snapshot(Kind::Heap, &sites);
+        let options = sample::options(Trim::Off);
+        let profile = Profile::with_max_points(&snapshot, &options, 4);
+        assert_eq!((profile.points.len(), profile.folded_points), (4, 7));
+        assert_eq!(texts(&profile, &profile.points[3]), ["[other]"]);
+        let total: u64 = profile
+            .points
+            .iter()
+            .map(|at| profile.counts(at).total_bytes)
+            .sum();
+        assert_eq!(total, snapshot.totals.total_bytes);
+        assert_eq!(
+            profile.counts(&profile.points[3]).total_bytes,
+            12 * (1..=7).sum::<u64>()
+        );
+        let unfolded = Profile::with_max_points(&snapshot, &options, 10);
+        assert_eq!((unfolded.points.len(), unfolded.folded_points), (10, 0));
+    }
+
+    #[test]
+    fn a_site_without_a_stack_has_a_frame() {
+        let snapshot = sample::snapshot(Kind::AdHoc, &[(&[], sample::counts(8))]);
+        let options = sample::options(Trim::To(64));
+        let profile = Profile::from_snapshot(&snapshot, &options);
+        assert_eq!(texts(&profile, &profile.points[0]), ["[no stack]"]);
+    }
+
+    #[inline(never)]
+    fn größe<const QUOTE: char, T>(value: T) -> (Vec<u64>, T) {
+        (sample::own_stack(), value)
+    }
+
+    #[test]
+    fn a_real_stack_is_named() {
+        let (stack, _) = größe::<'"', &[Option<u8>]>(&[]);
+        let mut snapshot = sample::snapshot(Kind::Heap, &[(&stack, sample::counts(8))]);
+        snapshot.modules.push(sample::this_program());
+        // Trimming would take this crate's frames for the profiler's.
+        let options = sample::options(Trim::Off);
+        let profile = Profile::from_snapshot(&snapshot, &options);
+        let texts = texts(&profile, &profile.points[0]);
+        let is_in_this_file = |name: &str| {
+            let mut named = texts.iter().filter(|text| text.contains(name));
+            named.any(|text| text.contains("/src/report/profile.rs:"))
+        };
+        assert!(is_in_this_file("größe"), "{texts:#?}");
+        assert!(is_in_this_file("a_real_stack_is_named"), "{texts:#?}");
+        assert!(
+            texts
+                .iter()
+                .any(|text| text.contains("(library/test/src/lib.rs:")),
+            "{texts:#?}"
+        );
+        let link_addresses = snapshot.modules[0].end - snapshot.modules[0].bias;
+        for text in texts.iter().filter(|text| !text.ends_with("(in ???)")) {
+            let address = text
+                .strip_prefix("0x")
+                .and_then(|text| text.split_once(": "))
+                .unwrap()
+                .0;
+            assert!(
+                u64::from_str_radix(address, 16).unwrap() < link_addresses,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_module_that_cannot_be_read_leaves_frames_without_names() {
+        use std::os::unix::ffi::OsStringExt;
+        let mut snapshot = sample::snapshot(Kind::Heap, &[(&[0x1010], sample::counts(8))]);
+        snapshot.modules.push(crate::record::snapshot::Module {
+            path: std::ffi::OsString::from_vec(b"/no/such/\xff.so".to_vec()).into(),
+            bias: 0x1000,
+            start: 0x1000,
+            end: 0x2000,
+        });
+        let options = sample::options(Trim::To(64));
+        let profile = Profile::from_snapshot(&snapshot, &options);
+        assert_eq!(
+            texts(&profile, &profile.points[0]),
+            ["0x10: ??? (in /no/such/\u{fffd}.so)"]
+        );
+    }
+}

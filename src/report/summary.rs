@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::frames::{Frame, FrameId, Place};
-use super::profile::{MAX_POINTS, Point, Profile};
+use super::profile::{Point, Profile};
 use super::trim;
 use crate::record::snapshot::Kind;
 
@@ -59,55 +59,50 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
     text
 }
 
-/// One sentence for each thing that the profile does not hold, or holds as a bound.
+/// A line for each thing that the profile does not hold, or holds as a bound: what,
+/// how many, and what to do.
 fn limits(profile: &Profile<'_>) -> Vec<String> {
     let refusals = &profile.snapshot.refusals;
-    let sentences = [
+    let limits = [
         (
+            "Allocations not recorded because a table was full or had no memory",
             refusals.dropped_allocs,
-            "allocations were not recorded because a table was full or the system \
-            had no memory for it: profile a shorter part of the program, or give it more memory.",
+            "Profile a shorter part of the program, or give it more memory.",
         ),
         (
+            "Allocations not recorded because they interrupted the profiler on its own thread",
             refusals.reentrant_allocs,
-            "allocations were not recorded because they came while the profiler was \
-            at work on the same thread: avoid allocating in signal handlers.",
+            "Do not allocate in signal handlers.",
         ),
         (
+            "Stacks that end early at a frame without unwind information",
             refusals.truncated_stacks,
-            "stacks end early because a frame had no unwind information: compile \
-            everything with `-C force-unwind-tables=yes`, C code with `-fasynchronous-unwind-tables`.",
+            "Compile C code with -fasynchronous-unwind-tables, Rust with -C force-unwind-tables=yes.",
         ),
         (
+            "Bytes that the true t-gmax may lie above the one told, since threads met there",
             refusals.peak_slack_bytes,
-            "bytes at most are missing from t-gmax: threads reached it at the same \
-            time. Run with one thread if it must be exact.",
+            "All other numbers are exact.",
         ),
         (
+            "Sites used by several threads, whose own maximum (mb) is a lower bound",
             refusals.bounded_max_sites,
-            "sites were used by several threads at once: their maximum (`mb`) is a \
-            lower bound; all other numbers are exact.",
+            "All other numbers are exact.",
         ),
         (
+            "Points that stand for several stacks of equal frames, whose maximum (mb) is a lower bound",
             profile.merged_points,
-            "points stand for several stacks that look the same: their maximum (`mb`) is \
-            a lower bound; all other numbers are exact. Profile without trimming to see each.",
+            "All other numbers are exact; turn trimming off to see each.",
+        ),
+        (
+            "Smallest points summed up as [other], since viewers cannot show so many",
+            profile.folded_points,
+            "Keep fewer frames of each stack to see them.",
         ),
     ];
-    let mut limits: Vec<String> = sentences
-        .into_iter()
-        .filter(|&(count, _)| count > 0)
-        .map(|(count, sentence)| format!("{} {sentence}", Thousands(count)))
-        .collect();
-    if profile.folded_points > 0 {
-        limits.push(format!(
-            "{} of the smallest points are summed up as [other], because viewers cannot show more than {}: \
-             trim stacks to fewer frames to see them.",
-            Thousands(profile.folded_points),
-            Thousands(MAX_POINTS as u64),
-        ));
-    }
-    limits
+    let told = limits.into_iter().filter(|&(_, count, _)| count > 0);
+    told.map(|(what, count, advice)| format!("{what}: {}. {advice}", Thousands(count)))
+        .collect()
 }
 
 /// The innermost frame that somebody wrote who does not work on the standard
@@ -192,5 +187,112 @@ impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = self.whole.max(1) as f64;
         write!(f, "{:.1}", self.part as f64 * 100.0 / whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::snapshot::{Counts, Snapshot};
+    use crate::report::sample;
+    use crate::report::trim::Trim;
+
+    fn summary_of(snapshot: &Snapshot) -> String {
+        summary(&Profile::from_snapshot(
+            snapshot,
+            &sample::options(Trim::To(2)),
+        ))
+    }
+
+    #[test]
+    fn an_ordinary_run_tells_totals_and_sites_only() {
+        let large = Counts {
+            total_bytes: 1_234_567,
+            ..sample::counts(1200)
+        };
+        let small = Counts {
+            total_bytes: 33,
+            total_blocks: 1_000,
+            ..sample::counts(12)
+        };
+        let snapshot = sample::snapshot(Kind::Heap, &[(&[1], large), (&[2], small)]);
+        assert_eq!(
+            summary_of(&snapshot),
+            "heapledger: Total:     1,234,600 bytes in 1,010 blocks\n\
+             heapledger: At t-gmax: 404 bytes in 6 blocks\n\
+             heapledger: At t-end:  303 bytes in 4 blocks\n\
+             heapledger: Most bytes by:\n\
+             heapledger:  1. 1,234,567 bytes in 10 blocks (100.0%) 0x1: ??? (in ???)\n\
+             heapledger:  2. 33 bytes in 1,000 blocks (0.0%) 0x2: ??? (in ???)\n"
+        );
+    }
+
+    #[test]
+    fn ad_hoc_runs_have_units_and_events() {
+        let counts = Counts {
+            total_blocks: 2,
+            total_bytes: 0,
+            ..Counts::default()
+        };
+        let snapshot = sample::snapshot(Kind::AdHoc, &[(&[1], counts)]);
+        assert_eq!(
+            summary_of(&snapshot),
+            "heapledger: Total:     0 units in 2 events\n\
+             heapledger: Most units by:\n\
+             heapledger:  1. 0 units in 2 events (0.0%) 0x1: ??? (in ???)\n"
+        );
+    }
+
+    #[test]
+    fn nothing_allocated() {
+        let text = summary_of(&sample::snapshot(Kind::Heap, &[]));
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[test]
+    fn at_most_five_sites() {
+        let stacks: Vec<Vec<u64>> = (1..=9).map(|address| vec![address]).collect();
+        let sites: Vec<(&[u64], Counts)> = stacks
+            .iter()
+            .map(|stack| (stack.as_slice(), sample::counts(120)))
+            .collect();
+        let text = summary_of(&sample::snapshot(Kind::Heap, &sites));
+        assert_eq!(text.lines().count(), 4 + 5, "{text}");
+    }
+
+    #[test]
+    fn each_limit_is_one_line() {
+        let sites: &[(&[u64], Counts)] = &[
+            (&[1, 2, 3], sample::counts(12)),
+            (&[1, 2, 4], sample::counts(12)),
+        ];
+        let mut snapshot = sample::snapshot(Kind::Heap, sites);
+        let refusals = &mut snapshot.refusals;
+        refusals.reentrant_allocs = 1_001;
+        refusals.dropped_allocs = 1_002;
+        refusals.truncated_stacks = 1_003;
+        refusals.peak_slack_bytes = 1_004;
+        refusals.bounded_max_sites = 1_005;
+        let text = summary_of(&snapshot);
+        for count in ["1,001", "1,002", "1,003", "1,004", "1,005", "1"] {
+            let told = text
+                .lines()
+                .filter(|line| line.contains(&format!(": {count}. ")));
+            assert_eq!(told.count(), 1, "{count}: {text}");
+        }
+    }
+
+    #[test]
+    fn thousands_and_shares() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (12_345_678, "12,345,678"),
+        ] {
+            assert_eq!(Thousands(number).to_string(), text);
+        }
+        assert_eq!(Percent { part: 1, whole: 3 }.to_string(), "33.3");
+        assert_eq!(Percent { part: 0, whole: 0 }.to_string(), "0.0");
     }
 }
