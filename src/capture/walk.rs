@@ -16,14 +16,14 @@
 
 use crate::capture::registers::Registers;
 use crate::capture::rules::{Rule, Rules, Step};
-use crate::capture::stack_memory::{StackBounds, StackMemory};
+use crate::capture::stack_memory::{StackBounds, StackMemory, Word};
 
 /// Stacks up to this many frames are memoized; of deeper ones only the window
 /// that is kept is walked.
 pub(crate) const MEMO_FRAMES: usize = 4096;
 
 /// A rule reads at most three words: a signal frame's pc, sp and rbp.
-const WORDS_A_FRAME: usize = 3;
+const MEMO_WORDS: usize = (MEMO_FRAMES + 1) * 3;
 
 /// The stack has more frames than the memo can hold.
 struct TooDeep;
@@ -42,8 +42,11 @@ pub(crate) enum Ended {
 
 /// A frame of the last stack. Zeroed memory is a valid, unused frame.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(crate) struct Frame {
     state: State,
+    /// `fp_at` and `special` of the [`FreshFrame`].
+    found: (u64, u64),
     /// Of this frame's return address and all outer ones.
     prefix_hash: u64,
     /// How many of the memo's words belong to this frame and the outer ones.
@@ -67,18 +70,82 @@ struct State {
     fp: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Word {
-    address: u64,
-    value: u64,
-}
-
-/// A frame found by rules in the walk under way.
+/// A frame found by rules in the walk under way, and where its state was read.
 #[derive(Clone, Copy, Debug)]
 struct FreshFrame {
     state: State,
-    words: [Word; WORDS_A_FRAME],
-    word_count: u32,
+    /// Where `fp` was saved; 0 if it is unchanged.
+    fp_at: u64,
+    /// 0 for most frames: their return address lies just below `sp`. Else one
+    /// of the tags below, on the address that it says.
+    special: u64,
+}
+
+/// The frame's sp was read at this address.
+const SP_WORD: u64 = 1;
+/// The frame's registers were read from the signal frame at this address.
+const SIGNAL: u64 = 2;
+const TAGS: u64 = 7;
+
+impl FreshFrame {
+    /// Writes the words that the frame was found by to `words[start..]`.
+    /// Returns the index behind the last.
+    #[inline(always)]
+    fn write_words(&self, words: &mut [Word; MEMO_WORDS], start: u32) -> u32 {
+        let State {
+            return_address,
+            sp,
+            fp,
+        } = self.state;
+        if self.special != 0 {
+            return self.write_special_words(words, start);
+        }
+        let place = start as usize;
+        words[place] = Word {
+            address: sp.wrapping_sub(8),
+            value: return_address,
+        };
+        words[place + 1] = Word {
+            address: self.fp_at,
+            value: fp,
+        };
+        start + 1 + u32::from(self.fp_at != 0)
+    }
+
+    #[cold]
+    fn write_special_words(&self, words: &mut [Word; MEMO_WORDS], start: u32) -> u32 {
+        let State {
+            return_address,
+            sp,
+            fp,
+        } = self.state;
+        let at = self.special & !TAGS;
+        let place = start as usize;
+        if self.special & TAGS == SIGNAL {
+            words[place] = Word {
+                address: at + SIGNAL_PC,
+                value: return_address.wrapping_sub(1),
+            };
+            words[place + 1] = Word {
+                address: at + SIGNAL_SP,
+                value: sp,
+            };
+            words[place + 2] = Word {
+                address: at + SIGNAL_FP,
+                value: fp,
+            };
+            return start + 3;
+        }
+        words[place] = Word {
+            address: at,
+            value: sp,
+        };
+        let ordinary = Self {
+            special: 0,
+            ..*self
+        };
+        ordinary.write_words(words, start + 1)
+    }
 }
 
 /// A captured stack; borrowed from the thread's memo.
@@ -109,7 +176,7 @@ pub(crate) struct Walker {
     len: usize,
     ended: Ended,
     frames: [Frame; MEMO_FRAMES],
-    words: [Word; MEMO_FRAMES * WORDS_A_FRAME],
+    words: [Word; MEMO_WORDS],
     fresh: [FreshFrame; MEMO_FRAMES],
     /// What the platform's unwinder found.
     addresses: [u64; MEMO_FRAMES],
@@ -180,7 +247,7 @@ impl Walker {
         rules: &R,
         platform: impl FnOnce(&mut [u64]) -> usize,
     ) -> Stack<'_> {
-        if self.bounds.contains(start.sp) && start.sp > self.deep_sp {
+        if start.sp > self.deep_sp {
             if self.walk(start, memory, rules).is_ok() {
                 if self.ended != Ended::Unfit || self.len > self.limit {
                     return self.stack();
@@ -189,6 +256,20 @@ impl Walker {
             }
             self.deep_sp = start.sp;
         }
+        self.capture_foreign(start, memory, rules, platform)
+    }
+
+    /// As [`Self::capture`], without the memo: for a stack that is too deep
+    /// for it, or not the thread's own.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn capture_foreign<M: StackMemory, R: Rules>(
+        &mut self,
+        start: Registers,
+        memory: &M,
+        rules: &R,
+        platform: impl FnOnce(&mut [u64]) -> usize,
+    ) -> Stack<'_> {
         match self.walk_window(start, memory, rules) {
             (_, Ended::Unfit) => self.from_platform(platform),
             (is_window, ended) => self.unmemoized(is_window, ended),
@@ -229,7 +310,7 @@ impl Walker {
                 let joined = candidates - 1;
                 let holds_from = self.unchanged_from(joined, memory);
                 if holds_from == 0 {
-                    self.replace_words(joined, &found);
+                    self.join(joined, &found);
                     break;
                 }
                 // Frames inside of `holds_from` are still what they were.
@@ -270,14 +351,10 @@ impl Walker {
         let Some(outer) = joined.checked_sub(1) else {
             return 0;
         };
-        let mut word = self.frames[outer].words_end as usize;
-        while word > 0 {
-            let Word { address, value } = self.words[word - 1];
-            if memory.word(address) != Some(value) {
-                break;
-            }
-            word -= 1;
-        }
+        // `step` takes no word below the sp it starts from, so all of these
+        // lie outward of the joined frame.
+        let words = &self.words[..self.frames[outer].words_end as usize];
+        let word = memory.unchanged_from(words);
         if word == 0 {
             return 0;
         }
@@ -290,38 +367,35 @@ impl Walker {
         changed + 1
     }
 
-    /// Cuts the memo after `joined`, which was reached by `found`'s words.
-    #[inline]
-    fn replace_words(&mut self, joined: usize, found: &FreshFrame) {
+    /// Cuts the memo after `joined`, which was now reached as `found` was.
+    #[inline(always)]
+    fn join(&mut self, joined: usize, found: &FreshFrame) {
         self.len = joined + 1;
-        let start = match joined {
+        let start = self.words_start(joined);
+        self.frames[joined].words_end = found.write_words(&mut self.words, start);
+        self.frames[joined].found = (found.fp_at, found.special);
+    }
+
+    #[inline(always)]
+    fn words_start(&self, index: usize) -> u32 {
+        match index {
             0 => 0,
-            _ => self.frames[joined - 1].words_end as usize,
-        };
-        self.frames[joined].words_end = self.write_words(start, found);
+            _ => self.frames[index - 1].words_end,
+        }
     }
 
-    #[inline]
-    fn write_words(&mut self, start: usize, found: &FreshFrame) -> u32 {
-        let count = found.word_count as usize;
-        self.words[start..start + count].copy_from_slice(&found.words[..count]);
-        (start + count) as u32
-    }
-
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, found: &FreshFrame) {
-        let (hash, words_start) = match self.len {
-            0 => (0, 0),
-            len => {
-                let outer = &self.frames[len - 1];
-                (outer.prefix_hash, outer.words_end as usize)
-            }
+        let hash = match self.len {
+            0 => 0,
+            len => self.frames[len - 1].prefix_hash,
         };
-        let words_end = self.write_words(words_start, found);
+        let start = self.words_start(self.len);
         self.frames[self.len] = Frame {
             state: found.state,
+            found: (found.fp_at, found.special),
             prefix_hash: extend(hash, found.state.return_address),
-            words_end,
+            words_end: found.write_words(&mut self.words, start),
             node: 0,
         };
         self.len += 1;
@@ -329,21 +403,15 @@ impl Walker {
 
     /// A memo frame that holds, in the form of a frame just found.
     fn as_fresh(&self, index: usize) -> FreshFrame {
-        let frame = &self.frames[index];
-        let start = match index {
-            0 => 0,
-            _ => self.frames[index - 1].words_end as usize,
-        };
-        let end = frame.words_end as usize;
-        let mut words = [Word {
-            address: 0,
-            value: 0,
-        }; WORDS_A_FRAME];
-        words[..end - start].copy_from_slice(&self.words[start..end]);
+        let Frame {
+            state,
+            found: (fp_at, special),
+            ..
+        } = self.frames[index];
         FreshFrame {
-            state: frame.state,
-            words,
-            word_count: (end - start) as u32,
+            state,
+            fp_at,
+            special,
         }
     }
 
@@ -429,11 +497,8 @@ impl Walker {
                     sp: 0,
                     fp: 0,
                 },
-                words: [Word {
-                    address: 0,
-                    value: 0,
-                }; WORDS_A_FRAME],
-                word_count: 0,
+                fp_at: 0,
+                special: 0,
             });
         }
         self.unmemoized(kept < found, Ended::Whole)
@@ -474,78 +539,67 @@ const SIGNAL_PC: u64 = 168;
 /// One frame outward from `state`, whose function's rule is `rule`.
 #[inline(always)]
 fn step<M: StackMemory>(rule: Rule, state: State, memory: &M) -> Result<FreshFrame, Ended> {
-    let none = Word {
-        address: 0,
-        value: 0,
-    };
-    let read = |address: u64| {
-        let value = memory.word(address).ok_or(Ended::Truncated)?;
-        Ok(Word { address, value })
-    };
-    let (cfa, rbp_slot, cfa_word) = match rule.unpack() {
-        Step::FromSp { offset, rbp_slot } => (state.sp.wrapping_add_signed(offset), rbp_slot, none),
-        Step::FromFp { offset, rbp_slot } => (state.fp.wrapping_add_signed(offset), rbp_slot, none),
+    let read = |address| memory.word(state.sp, address).ok_or(Ended::Truncated);
+    let mut special = 0;
+    let (sp, rbp_slot) = match rule.unpack() {
+        Step::FromSp { offset, rbp_slot } => (state.sp.wrapping_add_signed(offset), rbp_slot),
+        Step::FromFp { offset, rbp_slot } => (state.fp.wrapping_add_signed(offset), rbp_slot),
         Step::FromFpWord { offset, rbp_slot } => {
-            let word = read(state.fp.wrapping_add_signed(offset))?;
-            (word.value, rbp_slot, word)
+            let at = state.fp.wrapping_add_signed(offset);
+            special = at | SP_WORD;
+            (read(at)?, rbp_slot)
         }
         Step::SignalFrame => return signal_step(state, memory),
         Step::End => return Err(Ended::Whole),
         Step::NoInformation => return Err(Ended::Truncated),
         Step::Unfit => return Err(Ended::Unfit),
     };
-    if !memory.may_follow(state.sp, cfa) {
+    if !memory.may_follow(state.sp, sp) {
         return Err(Ended::Truncated);
     }
-    let return_word = read(cfa.wrapping_sub(8))?;
+    let return_address = read(sp.wrapping_sub(8))?;
     // A null return address is how hand-written code marks the outermost frame.
-    if return_word.value == 0 {
+    if return_address == 0 {
         return Err(Ended::Whole);
     }
-    let mut words = [return_word, none, none];
-    let mut word_count = 1;
-    let mut fp = state.fp;
-    if rbp_slot != 0 {
-        let saved = read(cfa.wrapping_sub(8 * u64::from(rbp_slot)))?;
-        words[1] = saved;
-        word_count = 2;
-        fp = saved.value;
-    }
-    if cfa_word.address != 0 {
-        words[word_count] = cfa_word;
-        word_count += 1;
-    }
+    let (fp, fp_at) = match rbp_slot {
+        0 => (state.fp, 0),
+        slot => {
+            let at = sp.wrapping_sub(8 * u64::from(slot));
+            (read(at)?, at)
+        }
+    };
     Ok(FreshFrame {
         state: State {
-            return_address: return_word.value,
-            sp: cfa,
+            return_address,
+            sp,
             fp,
         },
-        words,
-        word_count: word_count as u32,
+        fp_at,
+        special,
     })
 }
 
 #[cold]
 fn signal_step<M: StackMemory>(state: State, memory: &M) -> Result<FreshFrame, Ended> {
-    let read = |offset: u64| {
-        let address = state.sp.wrapping_add(offset);
-        let value = memory.word(address).ok_or(Ended::Truncated)?;
-        Ok(Word { address, value })
+    let read = |offset| {
+        memory
+            .word(state.sp, state.sp.wrapping_add(offset))
+            .ok_or(Ended::Truncated)
     };
     let (pc, sp, fp) = (read(SIGNAL_PC)?, read(SIGNAL_SP)?, read(SIGNAL_FP)?);
-    if !memory.may_follow(state.sp, sp.value) {
+    if !memory.may_follow(state.sp, sp) {
         return Err(Ended::Truncated);
     }
     Ok(FreshFrame {
         state: State {
             // The interrupted instruction itself, not a return to it: one is
             // added because one is taken off every return address.
-            return_address: pc.value.wrapping_add(1),
-            sp: sp.value,
-            fp: fp.value,
+            return_address: pc.wrapping_add(1),
+            sp,
+            fp,
         },
-        words: [pc, sp, fp],
-        word_count: 3,
+        fp_at: 0,
+        special: state.sp | SIGNAL,
     })
 }

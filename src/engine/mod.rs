@@ -14,7 +14,7 @@ pub(crate) mod thread_end;
 
 use crate::capture::registers::Registers;
 use crate::capture::rules::{Rule, RuleCache, Rules};
-use crate::capture::stack_memory::{LiveStack, StackBounds};
+use crate::capture::stack_memory::{ForeignStack, OwnStack, StackBounds};
 use crate::capture::walk::{Ended, Stack, Walker};
 use crate::capture::{cfi, loaded_object, platform};
 use crate::clock::{self, Moment};
@@ -241,8 +241,14 @@ impl Engine {
     unsafe fn stack<'t>(&self, walker: &'t mut Walker, start: Registers) -> Stack<'t> {
         // SAFETY: the stack pointer is at or below `start.sp` until that
         // function returns; the walker has this thread's bounds.
-        let memory = unsafe { LiveStack::new(walker.bounds(), start.sp) };
-        walker.capture(start, &memory, self, platform::capture)
+        match unsafe { OwnStack::above(start.sp, walker.bounds()) } {
+            Some(memory) => walker.capture(start, &memory, self, platform::capture),
+            None => {
+                // SAFETY: as above.
+                let memory = unsafe { ForeignStack::above(start.sp, walker.bounds()) };
+                walker.capture_foreign(start, &memory, self, platform::capture)
+            }
+        }
     }
 
     // ---- the gate ---------------------------------------------------------
