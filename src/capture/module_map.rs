@@ -46,7 +46,7 @@ unsafe extern "C" fn push_module(
             .iter()
             .filter(|header| header.p_type == libc::PT_LOAD)
     };
-    let (Some(first), Some(last)) = (loads().next(), loads().last()) else {
+    let (Some(first), Some(last)) = (loads().next(), loads().next_back()) else {
         return 0;
     };
     let name = match info.dlpi_name.is_null() {

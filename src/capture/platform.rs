@@ -9,11 +9,16 @@
 pub(crate) fn capture(into: &mut [u64]) -> usize {
     let mut count = 0;
     let mut visit = |frame: &backtrace::Frame| {
-        if let Some(place) = into.get_mut(count) {
-            *place = frame.ip() as u64;
-            count += 1;
+        // Some unwinders end with a null frame beyond the outermost one.
+        let address = frame.ip() as u64;
+        match into.get_mut(count) {
+            Some(place) if address != 0 => {
+                *place = address;
+                count += 1;
+                true
+            }
+            _ => false,
         }
-        count < into.len()
     };
     // SAFETY: `trace_unsynchronized` may not run at the same time as other
     // uses of the crate's *symbol* tables on platforms that share them

@@ -101,7 +101,7 @@ impl StackMemory for OwnStack {
     fn word(&self, sp: u64, address: u64) -> Option<u64> {
         // `sp` of a walk only grows, from the bounds' low end.
         debug_assert!(sp >= self.0.low);
-        if address % 8 != 0 || address < sp || address >= self.0.high {
+        if !address.is_multiple_of(8) || address < sp || address >= self.0.high {
             return None;
         }
         // SAFETY: an aligned word between the stack pointer and the end of
@@ -164,7 +164,9 @@ impl ForeignStack {
 
 impl StackMemory for ForeignStack {
     fn word(&self, _sp: u64, address: u64) -> Option<u64> {
-        if address % 8 != 0 || !(self.own.contains(address) || self.window.contains(address)) {
+        if !address.is_multiple_of(8)
+            || !(self.own.contains(address) || self.window.contains(address))
+        {
             return None;
         }
         // SAFETY: an aligned word of one of the two stacks, by the type's

@@ -11,6 +11,8 @@
 pub(crate) mod control;
 pub(crate) mod thread;
 pub(crate) mod thread_end;
+#[cfg(test)]
+mod capture_tests;
 
 use crate::capture::registers::Registers;
 use crate::capture::rules::{Rule, RuleCache, Rules};
@@ -249,6 +251,37 @@ impl Engine {
                 walker.capture_foreign(start, &memory, self, platform::capture)
             }
         }
+    }
+
+    /// The return addresses that the walk and that the platform's unwinder find
+    /// from here, innermost first, without the frames of their own; and what
+    /// the walk finds without its memo.
+    #[cfg(any(test, feature = "internals"))]
+    #[inline(never)]
+    pub(crate) fn compare_captures(&self, walker: &mut Walker) -> [Vec<u64>; 3] {
+        let start = Registers::here();
+        let addresses = |stack: Stack<'_>| {
+            stack
+                .frames
+                .iter()
+                .rev()
+                .map(|frame| frame.return_address())
+                .collect::<Vec<_>>()
+        };
+        // SAFETY: `start` is of this function.
+        let walked = addresses(unsafe { self.stack(walker, start) });
+        // SAFETY: as above.
+        let memory = unsafe { OwnStack::above(start.sp, walker.bounds()) };
+        let fresh = memory.map_or_else(Vec::new, |memory| {
+            addresses(walker.capture_foreign(start, &memory, self, |_| 0))
+        });
+        let mut found = vec![0; 1 << 16];
+        let count = platform::capture(&mut found);
+        let own = found[..count]
+            .iter()
+            .position(|&address| Some(&address) == walked.first());
+        let platform = own.map_or_else(Vec::new, |own| found[own..count].to_vec());
+        [walked, fresh, platform]
     }
 
     // ---- the gate ---------------------------------------------------------

@@ -59,7 +59,7 @@ impl BlockMap {
     /// that the address belonged to: of a block whose free was not seen.
     #[inline]
     pub(crate) fn insert(&self, address: usize, site: SiteId) -> Result<Option<SiteId>, NoRoom> {
-        if address % GRANULE_BYTES == 0
+        if address.is_multiple_of(GRANULE_BYTES)
             && let Some(slot) = self.slot(address).or_else(|| self.make_slot(address))
         {
             let before = slot.load(Relaxed);
@@ -75,7 +75,7 @@ impl BlockMap {
     /// the thread that allocated it, by a synchronization of the program's own.
     #[inline]
     pub(crate) fn remove(&self, address: usize) -> Option<SiteId> {
-        if address % GRANULE_BYTES == 0
+        if address.is_multiple_of(GRANULE_BYTES)
             && let Some(slot) = self.slot(address)
         {
             let value = slot.load(Relaxed);

@@ -30,8 +30,6 @@ impl<T, const DIRECTORY: usize, const CHUNK: usize> fmt::Debug for Chunks<T, DIR
 }
 
 impl<T: Zeroable, const DIRECTORY: usize, const CHUNK: usize> Chunks<T, DIRECTORY, CHUNK> {
-    pub(crate) const CAPACITY: usize = DIRECTORY * CHUNK;
-
     pub(crate) const fn new() -> Self {
         const { assert!(CHUNK.is_power_of_two()) };
         Self {

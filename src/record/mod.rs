@@ -24,6 +24,9 @@ pub(crate) mod book;
 
 use crate::capture::walk::Stack;
 use crate::clock::Scale;
+#[cfg(test)]
+mod model_tests;
+
 use block_map::BlockMap;
 use book::Book;
 use peak::Peak;

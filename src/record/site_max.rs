@@ -3,8 +3,7 @@
 //! As long as one thread alone has used a site, that thread's own counters know
 //! the maximum exactly. When a second thread joins, what each holds is summed
 //! here: at every change in exact mode, else when a thread's part has changed by
-//! more than a slack; the maximum is then a lower bound, off by less than
-//! slack × threads.
+//! more than a slack; the maximum is then known to within slack × threads.
 
 use crate::lock::SpinLock;
 use crate::record::peak::Amount;

@@ -81,7 +81,8 @@ pub(crate) struct Refusals {
     /// The true global peak is at most this many bytes above the reported
     /// one; 0 means that the reported peak is exact.
     pub(crate) peak_slack_bytes: u64,
-    /// Sites used by several threads, whose `max_bytes` is a lower bound.
+    /// Sites used by several threads, whose `max_bytes` is known to within 1/64
+    /// (or, if that is more, 1 KiB) for each of these threads.
     pub(crate) bounded_max_sites: u64,
 }
 
@@ -100,18 +101,4 @@ pub(crate) struct Snapshot {
     pub(crate) refusals: Refusals,
     /// Which capture back end took the stacks, for the summary.
     pub(crate) capture: &'static str,
-}
-
-impl Snapshot {
-    /// The return addresses of a site's stack, innermost first.
-    pub(crate) fn stack(&self, leaf: u32) -> impl Iterator<Item = u64> + '_ {
-        let mut at = leaf as usize;
-        std::iter::from_fn(move || {
-            (at != 0).then(|| {
-                let node = self.nodes[at];
-                at = node.parent as usize;
-                node.address
-            })
-        })
-    }
 }
