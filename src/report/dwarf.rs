@@ -597,4 +597,27 @@ mod tests {
             "there are inlined frames"
         );
     }
+
+    #[test]
+    fn broken_debug_information_is_no_error() {
+        let mut program = test_program();
+        let (text, broken) = {
+            let file = object::File::parse(&*program).unwrap();
+            let is_debug = |name: &str| name.starts_with(".debug_");
+            let sections = file
+                .sections()
+                .filter(|section| section.name().is_ok_and(is_debug));
+            let broken: Vec<(u64, u64)> = sections.filter_map(|at| at.file_range()).collect();
+            let text = file.section_by_name(".text").unwrap();
+            ((text.address(), text.size()), broken)
+        };
+        for (start, size) in broken {
+            for at in (start..start + size).step_by(1_009) {
+                program[at as usize] ^= 0x55;
+            }
+        }
+        let file = object::File::parse(&*program).unwrap();
+        let probes: Vec<u64> = (0..100).map(|nth| text.0 + nth * (text.1 / 100)).collect();
+        resolve_all(&file, &probes);
+    }
 }
