@@ -1,1 +1,23 @@
-//! Opens heapledger files in the real programs that read them.
+//! Opens DHAT files in Valgrind's own viewer and reads back what it shows.
+//!
+//! The viewer is the page that Valgrind installs, `dh_view.html`, untouched, in a headless Chromium. It is
+//! GPL software: it is found on the machine, never copied into this repository. `scripts/setup.sh`
+//! installs both.
+//!
+//! [`open_in_dhat_viewer`] loads a file, draws it under every sort metric the viewer offers for it, and
+//! returns a [`Viewed`]. The viewer accepts some broken files without a word, so [`Viewed::flaws`] holds
+//! what it swallowed; [`Viewed::assert_sound`] is the one check that every file of ours must pass.
+#![forbid(unsafe_code)]
+
+mod error;
+mod programs;
+mod devtools;
+mod dhat_viewer;
+mod viewed;
+mod file_sums;
+
+pub use dhat_viewer::{DhatViewer, Picture, open_in_dhat_viewer};
+pub use error::ViewerError;
+pub use file_sums::file_sums;
+pub use programs::Programs;
+pub use viewed::{Metric, Totals, Viewed};

@@ -1,0 +1,72 @@
+//! A program with something to profile: threads, generics, closures, recursion, reallocation, and memory
+//! that is still alive at the end. `profiled PROFILE.json` writes the profile there.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::thread;
+
+#[global_allocator]
+static ALLOC: heapledger::Alloc = heapledger::Alloc;
+
+const THREADS: usize = 4;
+const ROUNDS: usize = 200;
+const DEPTH: usize = 12;
+
+fn main() {
+    let path = std::env::args_os()
+        .nth(1)
+        .expect("usage: profiled PROFILE.json");
+    let _profiler = heapledger::Profiler::builder().file_name(path).build();
+
+    let kept: Vec<BTreeMap<usize, String>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS)
+            .map(|id| scope.spawn(move || work(id)))
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    black_box(zeroed_and_grown());
+    // Alive when the profiler is dropped.
+    black_box(Box::leak(Box::new(kept)));
+}
+
+#[inline(never)]
+fn work(id: usize) -> BTreeMap<usize, String> {
+    let label = |round: usize| format!("thread {id}, round {round}");
+    (0..ROUNDS)
+        .map(|round| {
+            black_box(doubled(&label(round)));
+            black_box(doubled(&[round as u16; 40]));
+            black_box(nested(DEPTH, &|| vec![round; 8]));
+            (round, label(round))
+        })
+        .collect()
+}
+
+/// Instantiated for `str` and for slices of numbers.
+#[inline(never)]
+fn doubled<T: ?Sized + AsRef<[U]>, U: Clone>(items: &T) -> Vec<U> {
+    let mut all = items.as_ref().to_vec();
+    all.extend_from_slice(items.as_ref());
+    all
+}
+
+#[inline(never)]
+fn nested(depth: usize, allocate: &dyn Fn() -> Vec<usize>) -> usize {
+    let own: Box<[usize]> = allocate().into_boxed_slice();
+    match depth {
+        0 => own.len(),
+        _ => own.len() + nested(depth - 1, allocate),
+    }
+}
+
+#[inline(never)]
+fn zeroed_and_grown() -> Vec<u8> {
+    let mut bytes = vec![0_u8; 1 << 20];
+    for n in 0..10_000_u16 {
+        bytes.push(n as u8);
+    }
+    bytes
+}

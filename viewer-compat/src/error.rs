@@ -1,0 +1,30 @@
+use std::fmt;
+
+/// Why a file could not be viewed.
+#[derive(Debug)]
+pub enum ViewerError {
+    /// The viewer showed its own error message instead of the file.
+    Refused(String),
+    /// Chromium or the viewer is not installed.
+    Missing(String),
+    /// Chromium failed to start, crashed, or did not answer in time.
+    Browser(String),
+}
+
+impl fmt::Display for ViewerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(message) => write!(f, "the DHAT viewer refused the file: {message}"),
+            Self::Missing(what) => write!(f, "{what}"),
+            Self::Browser(what) => write!(f, "chromium: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for ViewerError {}
+
+impl From<std::io::Error> for ViewerError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Browser(error.to_string())
+    }
+}
