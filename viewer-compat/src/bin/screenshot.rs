@@ -14,8 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut files = Vec::new();
     let mut picture = Picture {
         sort_metric: None,
-        max_width: 1280,
-        max_height: 1600,
+        max_width: 1500,
+        max_height: 1500,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
