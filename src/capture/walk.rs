@@ -63,7 +63,7 @@ impl Frame {
 }
 
 /// The registers just after a return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
     return_address: u64,
     sp: u64,
@@ -71,7 +71,7 @@ struct State {
 }
 
 /// A frame found by rules in the walk under way, and where its state was read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct FreshFrame {
     state: State,
     /// Where `fp` was saved; 0 if it is unchanged.
@@ -239,7 +239,7 @@ impl Walker {
     /// The stack at `start`, innermost frame the caller of the function that
     /// `start` lies in. Where our rules do not fit, the one that `platform`
     /// (return addresses, innermost first) finds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn capture<M: StackMemory, R: Rules>(
         &mut self,
         start: Registers,
@@ -284,55 +284,47 @@ impl Walker {
         memory: &M,
         rules: &R,
     ) -> Result<(), TooDeep> {
-        let mut state = State {
-            return_address: 0,
-            sp: start.sp,
-            fp: start.fp,
-        };
+        let (mut sp, mut fp) = (start.sp, start.fp);
         let mut rule = rules.rule_at(start.pc);
         let mut fresh = 0;
         // The memo's frames from here outward may still be joined.
         let mut candidates = self.len;
         loop {
-            let found = match step(rule, state, memory) {
-                Ok(found) => found,
-                Err(ended) => {
-                    self.len = 0;
-                    self.ended = ended;
-                    break;
-                }
-            };
-            state = found.state;
+            if fresh == MEMO_FRAMES {
+                return Err(TooDeep);
+            }
+            let found = &mut self.fresh[fresh];
+            if let Some(ended) = step(rule, sp, fp, memory, found) {
+                self.len = 0;
+                self.ended = ended;
+                break;
+            }
+            let state = found.state;
             while candidates > 0 && self.frames[candidates - 1].state.sp < state.sp {
                 candidates -= 1;
             }
+            let mut outermost = fresh;
             if candidates > 0 && self.frames[candidates - 1].state == state {
                 let joined = candidates - 1;
                 let holds_from = self.unchanged_from(joined, memory);
                 if holds_from == 0 {
-                    self.join(joined, &found);
+                    self.join(joined, fresh);
                     break;
                 }
                 // Frames inside of `holds_from` are still what they were.
-                if fresh + 1 + (joined - holds_from) >= MEMO_FRAMES {
+                if fresh + (joined - holds_from) >= MEMO_FRAMES {
                     return Err(TooDeep);
                 }
-                self.fresh[fresh] = found;
-                fresh += 1;
                 for kept in (holds_from..joined).rev() {
-                    self.fresh[fresh] = self.as_fresh(kept);
-                    fresh += 1;
+                    outermost += 1;
+                    self.fresh[outermost] = self.as_fresh(kept);
                 }
-                state = self.fresh[fresh - 1].state;
                 candidates = holds_from;
-            } else {
-                if fresh + 1 >= MEMO_FRAMES {
-                    return Err(TooDeep);
-                }
-                self.fresh[fresh] = found;
-                fresh += 1;
             }
+            let state = self.fresh[outermost].state;
+            (sp, fp) = (state.sp, state.fp);
             rule = rules.rule(state.return_address);
+            fresh = outermost + 1;
         }
         if self.len + fresh > MEMO_FRAMES {
             return Err(TooDeep);
@@ -346,7 +338,7 @@ impl Walker {
 
     /// The outermost memo frame from `joined` outward such that it and all
     /// between would be found again: 0 if every word still holds.
-    #[inline]
+    #[inline(always)]
     fn unchanged_from<M: StackMemory>(&self, joined: usize, memory: &M) -> usize {
         let Some(outer) = joined.checked_sub(1) else {
             return 0;
@@ -367,11 +359,13 @@ impl Walker {
         changed + 1
     }
 
-    /// Cuts the memo after `joined`, which was now reached as `found` was.
+    /// Cuts the memo after `joined`, which is the same frame as `fresh[found]`
+    /// and may have been reached by other words.
     #[inline(always)]
-    fn join(&mut self, joined: usize, found: &FreshFrame) {
+    fn join(&mut self, joined: usize, found: usize) {
         self.len = joined + 1;
         let start = self.words_start(joined);
+        let found = &self.fresh[found];
         self.frames[joined].words_end = found.write_words(&mut self.words, start);
         self.frames[joined].found = (found.fp_at, found.special);
     }
@@ -415,7 +409,7 @@ impl Walker {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn stack(&mut self) -> Stack<'_> {
         let len = self.len;
         let first = len.saturating_sub(self.limit);
@@ -452,36 +446,28 @@ impl Walker {
         memory: &M,
         rules: &R,
     ) -> (bool, Ended) {
-        let mut state = State {
-            return_address: 0,
-            sp: start.sp,
-            fp: start.fp,
-        };
+        let (mut sp, mut fp) = (start.sp, start.fp);
         let mut rule = rules.rule_at(start.pc);
-        let mut ended = Ended::Whole;
         let mut fresh = 0;
-        let mut more = true;
-        while more {
-            match step(rule, state, memory) {
-                Ok(_) if fresh == self.limit => break,
-                Ok(found) => {
-                    state = found.state;
-                    self.fresh[fresh] = found;
-                    fresh += 1;
-                    rule = rules.rule(state.return_address);
-                }
-                Err(why) => {
-                    ended = why;
-                    more = false;
-                }
+        let mut found = FreshFrame::default();
+        let (is_window, ended) = loop {
+            if let Some(ended) = step(rule, sp, fp, memory, &mut found) {
+                break (false, ended);
             }
-        }
+            if fresh == self.limit {
+                break (true, Ended::Whole);
+            }
+            self.fresh[fresh] = found;
+            fresh += 1;
+            (sp, fp) = (found.state.sp, found.state.fp);
+            rule = rules.rule(found.state.return_address);
+        };
         self.len = 0;
         for index in (0..fresh).rev() {
             let found = self.fresh[index];
             self.push(&found);
         }
-        (more, ended)
+        (is_window, ended)
     }
 
     #[cold]
@@ -536,72 +522,81 @@ const SIGNAL_FP: u64 = 120;
 const SIGNAL_SP: u64 = 160;
 const SIGNAL_PC: u64 = 168;
 
-/// One frame outward from `state`, whose function's rule is `rule`.
+/// One frame outward from (sp, fp) in the function whose rule is `rule`: into
+/// `found`, unless the walk ends here.
 #[inline(always)]
-fn step<M: StackMemory>(rule: Rule, state: State, memory: &M) -> Result<FreshFrame, Ended> {
-    let read = |address| memory.word(state.sp, address).ok_or(Ended::Truncated);
+fn step<M: StackMemory>(
+    rule: Rule,
+    sp: u64,
+    fp: u64,
+    memory: &M,
+    found: &mut FreshFrame,
+) -> Option<Ended> {
+    let read = |address| memory.word(sp, address);
     let mut special = 0;
-    let (sp, rbp_slot) = match rule.unpack() {
-        Step::FromSp { offset, rbp_slot } => (state.sp.wrapping_add_signed(offset), rbp_slot),
-        Step::FromFp { offset, rbp_slot } => (state.fp.wrapping_add_signed(offset), rbp_slot),
+    let (caller_sp, rbp_slot) = match rule.unpack() {
+        Step::FromSp { offset, rbp_slot } => (sp.wrapping_add_signed(offset), rbp_slot),
+        Step::FromFp { offset, rbp_slot } => (fp.wrapping_add_signed(offset), rbp_slot),
         Step::FromFpWord { offset, rbp_slot } => {
-            let at = state.fp.wrapping_add_signed(offset);
+            let at = fp.wrapping_add_signed(offset);
             special = at | SP_WORD;
-            (read(at)?, rbp_slot)
+            match read(at) {
+                Some(word) => (word, rbp_slot),
+                None => return Some(Ended::Truncated),
+            }
         }
-        Step::SignalFrame => return signal_step(state, memory),
-        Step::End => return Err(Ended::Whole),
-        Step::NoInformation => return Err(Ended::Truncated),
-        Step::Unfit => return Err(Ended::Unfit),
+        Step::SignalFrame => return signal_step(sp, memory, found),
+        Step::End => return Some(Ended::Whole),
+        Step::NoInformation => return Some(Ended::Truncated),
+        Step::Unfit => return Some(Ended::Unfit),
     };
-    if !memory.may_follow(state.sp, sp) {
-        return Err(Ended::Truncated);
+    if !memory.may_follow(sp, caller_sp) {
+        return Some(Ended::Truncated);
     }
-    let return_address = read(sp.wrapping_sub(8))?;
+    let Some(return_address) = read(caller_sp.wrapping_sub(8)) else {
+        return Some(Ended::Truncated);
+    };
     // A null return address is how hand-written code marks the outermost frame.
     if return_address == 0 {
-        return Err(Ended::Whole);
+        return Some(Ended::Whole);
     }
-    let (fp, fp_at) = match rbp_slot {
-        0 => (state.fp, 0),
-        slot => {
-            let at = sp.wrapping_sub(8 * u64::from(slot));
-            (read(at)?, at)
-        }
-    };
-    Ok(FreshFrame {
-        state: State {
-            return_address,
-            sp,
-            fp,
-        },
-        fp_at,
-        special,
-    })
+    (found.state.fp, found.fp_at) = (fp, 0);
+    if rbp_slot != 0 {
+        let at = caller_sp.wrapping_sub(8 * u64::from(rbp_slot));
+        let Some(saved) = read(at) else {
+            return Some(Ended::Truncated);
+        };
+        (found.state.fp, found.fp_at) = (saved, at);
+    }
+    found.state.return_address = return_address;
+    found.state.sp = caller_sp;
+    found.special = special;
+    None
 }
 
 #[cold]
-fn signal_step<M: StackMemory>(state: State, memory: &M) -> Result<FreshFrame, Ended> {
-    let read = |offset| {
-        memory
-            .word(state.sp, state.sp.wrapping_add(offset))
-            .ok_or(Ended::Truncated)
+fn signal_step<M: StackMemory>(sp: u64, memory: &M, found: &mut FreshFrame) -> Option<Ended> {
+    let read = |offset| memory.word(sp, sp.wrapping_add(offset));
+    let (Some(pc), Some(interrupted_sp), Some(fp)) =
+        (read(SIGNAL_PC), read(SIGNAL_SP), read(SIGNAL_FP))
+    else {
+        return Some(Ended::Truncated);
     };
-    let (pc, sp, fp) = (read(SIGNAL_PC)?, read(SIGNAL_SP)?, read(SIGNAL_FP)?);
-    if !memory.may_follow(state.sp, sp) {
-        return Err(Ended::Truncated);
+    if !memory.may_follow(sp, interrupted_sp) {
+        return Some(Ended::Truncated);
     }
-    Ok(FreshFrame {
+    *found = FreshFrame {
         state: State {
             // The interrupted instruction itself, not a return to it: one is
             // added because one is taken off every return address.
             return_address: pc.wrapping_add(1),
-            sp,
+            sp: interrupted_sp,
             fp,
         },
         fp_at: 0,
-        special: state.sp | SIGNAL,
-    })
+        special: sp | SIGNAL,
+    };
+    None
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use std::sync::atomic::{
 pub(crate) struct Control(u32);
 
 impl Control {
+    /// Unlike every value that the word takes.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+
     pub(crate) const RECORDING: u32 = 1 << 0;
     /// Nobody may enter: a reading is under way.
     pub(crate) const PAUSED: u32 = 1 << 1;

@@ -144,6 +144,12 @@ impl Engine {
         self.record_alloc(inside, start, address, bytes);
     }
 
+    /// As [`Self::record_alloc`], for where it is not worth its size.
+    #[inline(never)]
+    fn record_moved(&self, inside: Inside<'_>, start: Registers, address: usize, bytes: usize) {
+        self.record_alloc(inside, start, address, bytes);
+    }
+
     #[inline(always)]
     fn record_alloc(&self, inside: Inside<'_>, start: Registers, address: usize, bytes: usize) {
         let Thread {
@@ -200,7 +206,7 @@ impl Engine {
         let taken = taken.filter(|taken| taken.run == self.run.load(Relaxed));
         let Some(Taken { site, .. }) = taken else {
             if address != 0 && !inside.ignoring {
-                self.record_alloc(inside, start, address, bytes);
+                self.record_moved(inside, start, address, bytes);
             }
             return;
         };
@@ -304,7 +310,7 @@ impl Engine {
             return None;
         }
         let mut control = self.mark_busy(thread, before);
-        while thread.acted_on.get() != Some(control) {
+        while thread.acted_on.get() != control {
             control = self.act_on(thread, before, control)?;
         }
         Some(Inside {
@@ -350,7 +356,7 @@ impl Engine {
         thread
             .book
             .set_mode(mode, &self.recorder.peak, clock::ticks());
-        thread.acted_on.set(Some(control));
+        thread.acted_on.set(control);
         Some(self.control.get())
     }
 
@@ -368,7 +374,7 @@ impl Engine {
             let own = unsafe { &mut *thread.as_ptr() };
             // Busy, for what follows may allocate.
             own.gate.store(gate::BUSY, Relaxed);
-            own.acted_on.set(None);
+            own.acted_on.set(Control::NONE);
             own.engine.set(Some(self));
             set_current(thread.as_ptr());
             self.recorder.peak.set_threads(registry.alive);
@@ -492,7 +498,7 @@ impl Engine {
                     unsafe {
                         let thread = &mut *thread.as_ptr();
                         thread.book.reset();
-                        thread.acted_on.set(None);
+                        thread.acted_on.set(Control::NONE);
                         thread.reentrant.set(0);
                         thread.dropped.set(0);
                         thread.truncated.set(0);

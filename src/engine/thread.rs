@@ -30,7 +30,7 @@ pub(crate) mod gate {
 pub(crate) struct Thread {
     pub(crate) gate: AtomicU8,
     /// The control word that the book's mode was set for.
-    pub(crate) acted_on: Cell<Option<Control>>,
+    pub(crate) acted_on: Cell<Control>,
     /// Operations refused because the gate was busy.
     pub(crate) reentrant: Cell<u64>,
     /// Allocations seen while ignoring; how `Profiler` finds out whether the
@@ -105,13 +105,11 @@ impl Registry {
             }
             None => {
                 // SAFETY: zeroed memory is a valid `Thread`: integers, cells,
-                // null pointers, and enums whose first variant is 0 (`Mode`,
-                // `Ended`, and `Option<Control>`, checked below).
+                // null pointers, no reference (`Option<&Engine>`), and enums
+                // whose first variant is 0 (`Mode`, `Ended`).
                 let thread = unsafe { untracked::map_zeroed::<Thread>() }?;
-                // SAFETY: just mapped, nobody else's yet. Writing the option
-                // does not rely on how `None` is represented.
-                unsafe { (&raw mut (*thread.as_ptr()).acted_on).write(Cell::new(None)) };
-                // SAFETY: as above. One pusher at a time: under the lock.
+                // SAFETY: just mapped, nobody else's yet. One pusher at a
+                // time: under the lock.
                 unsafe { thread.as_ref() }
                     .next
                     .store(list.first.load(Relaxed), Relaxed);

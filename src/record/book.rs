@@ -47,11 +47,8 @@ impl Book {
                 self.high = peak.max_bytes().wrapping_sub(self.others.bytes) as i64;
             }
             Mode::Many => self.publish(peak, now),
-            Mode::ManyExact => {
-                self.publish(peak, now);
-                // Every change publishes.
-                (self.low, self.high) = (i64::MAX, i64::MIN);
-            }
+            // Every change publishes.
+            Mode::ManyExact => self.publish(peak, now),
         }
     }
 
@@ -78,11 +75,53 @@ impl Book {
         sites: &Sites,
         peak: &Peak,
     ) -> Result<(), NoCounters> {
+        if self.mode == Mode::ManyExact {
+            return self.count_exact(site, change, now, sites, peak);
+        }
+        self.apply(site, change, sites, peak, false)?;
+        let live = self.live_bytes.get() as i64;
+        if (change.can_grow() && live >= self.high) || (change.can_shrink() && live < self.low) {
+            match self.mode {
+                Mode::Single => {
+                    peak.set(live.wrapping_add(self.others.bytes as i64) as u64, now);
+                    self.high = live;
+                }
+                _ => self.publish(peak, now),
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_exact(
+        &mut self,
+        site: SiteId,
+        change: &Change,
+        now: u64,
+        sites: &Sites,
+        peak: &Peak,
+    ) -> Result<(), NoCounters> {
+        let held = peak.lock();
+        self.apply(site, change, sites, peak, true)?;
+        let live = self.live();
+        peak.publish(live.minus(self.published), now, &held);
+        self.published = live;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn apply(
+        &mut self,
+        site: SiteId,
+        change: &Change,
+        sites: &Sites,
+        peak: &Peak,
+        exact: bool,
+    ) -> Result<(), NoCounters> {
         let Some(counters) = self.counters.get_or_map(site.get() as usize) else {
             return Err(NoCounters);
         };
-        let exact = self.mode == Mode::ManyExact;
-        let held = exact.then(|| peak.lock());
         let epoch = peak.epoch();
         if self.epoch.get() != epoch {
             self.peak_bytes.set(self.live_bytes.get());
@@ -95,30 +134,15 @@ impl Book {
             if let Some(site) = sites.get(site) {
                 counters.update_shared_max(&site.max, exact);
             }
-        } else {
+        } else if change.can_grow() {
             counters.update_own_max();
         }
-        self.total_blocks.add(change.allocated_blocks);
-        self.total_bytes.add(change.allocated_bytes);
+        if change.allocated_blocks != 0 {
+            self.total_blocks.add(change.allocated_blocks);
+            self.total_bytes.add(change.allocated_bytes);
+        }
         self.live_bytes.add(change.live.bytes);
         self.live_blocks.add(change.live.blocks);
-        let live = self.live_bytes.get() as i64;
-        if live >= self.high || live < self.low {
-            match self.mode {
-                Mode::Single => {
-                    peak.set(self.live().plus(self.others).bytes, now);
-                    self.high = live;
-                }
-                Mode::Many => self.publish(peak, now),
-                Mode::ManyExact => {
-                    if let Some(held) = &held {
-                        let live = self.live();
-                        peak.publish(live.minus(self.published), now, held);
-                        self.published = live;
-                    }
-                }
-            }
-        }
         Ok(())
     }
 

@@ -47,6 +47,18 @@ pub(crate) struct Change {
 }
 
 impl Change {
+    /// Whether more can be live afterwards. Known at compile time for all but
+    /// reallocations, as is its opposite.
+    #[inline(always)]
+    pub(crate) fn can_grow(&self) -> bool {
+        self.allocated_blocks != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn can_shrink(&self) -> bool {
+        self.live.blocks != 1
+    }
+
     #[inline(always)]
     pub(crate) fn alloc(bytes: usize, now: u64) -> Self {
         Self {
@@ -117,8 +129,10 @@ impl SiteCounters {
 
     #[inline(always)]
     pub(crate) fn apply(&self, change: &Change) {
-        self.total_blocks.add(change.allocated_blocks);
-        self.total_bytes.add(change.allocated_bytes);
+        if change.allocated_blocks != 0 {
+            self.total_blocks.add(change.allocated_blocks);
+            self.total_bytes.add(change.allocated_bytes);
+        }
         self.live_bytes.add(change.live.bytes);
         self.live_blocks.add(change.live.blocks as u32);
         self.lifetime_ticks.add(change.ticks);
