@@ -104,7 +104,7 @@ struct Exactness {
     peak: bool,
     /// Else it is at most this much higher.
     peak_slack_bytes: u64,
-    /// Sites whose `mb` is a lower bound because several threads used them.
+    /// Sites whose `mb` is known only within a bound because several threads used them.
     bounded_max_sites: u64,
     /// Points whose `mb` is a lower bound because they stand for several sites.
     merged_points: u64,
@@ -117,6 +117,7 @@ struct Refused {
     reentrant_allocs: u64,
     dropped_allocs: u64,
     truncated_stacks: u64,
+    torn_readings: u64,
 }
 
 impl Extension {
@@ -136,6 +137,7 @@ impl Extension {
                 reentrant_allocs: refusals.reentrant_allocs,
                 dropped_allocs: refusals.dropped_allocs,
                 truncated_stacks: refusals.truncated_stacks,
+                torn_readings: refusals.torn_readings,
             },
         }
     }

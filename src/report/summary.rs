@@ -80,14 +80,19 @@ fn limits(profile: &Profile<'_>) -> Vec<String> {
             "Compile C code with -fasynchronous-unwind-tables, Rust with -C force-unwind-tables=yes.",
         ),
         (
+            "Readings that did not wait for a thread suspended while it recorded",
+            refusals.torn_readings,
+            "They can be off by one operation of that thread.",
+        ),
+        (
             "Bytes that the true t-gmax may lie above the one told, since threads met there",
             refusals.peak_slack_bytes,
             "All other numbers are exact.",
         ),
         (
-            "Sites used by several threads, whose own maximum (mb) is a lower bound",
+            "Sites used by several threads, whose own maximum (mb) is known to 1/64 or 1 KiB a thread",
             refusals.bounded_max_sites,
-            "All other numbers are exact.",
+            "All other numbers are exact; ProfilerBuilder::exact_peaks makes it so too.",
         ),
         (
             "Points that stand for several stacks of equal frames, whose maximum (mb) is a lower bound",
