@@ -8,5 +8,6 @@ cargo test --workspace
 
 # Optimized code has other frames: inlined, merged, without frame pointers. Whatever must hold for those
 # as well is run again here.
-cargo test --release --package heapledger --tests
+# The comparison with dhat-rs (tests/dhat_compat.rs) builds both ways by itself, so once is enough.
+cargo test --release --package heapledger --tests -- --skip debug_build --skip release_build
 cargo test --release --package viewer-compat --test heapledger_profile
