@@ -1,0 +1,33 @@
+//! The life of a profiled program, from start to whatever end it comes to.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod ends;
+mod abort;
+mod output;
+mod runs;
+mod counts;
+mod oracle;
+mod threads;
+mod stacks;
+mod fork;
+mod readings;
+
+#[global_allocator]
+static ALLOC: heapledger::Alloc = heapledger::Alloc;
+
+fn main() {
+    support::main(&[
+        ends::SCENARIOS,
+        abort::SCENARIOS,
+        output::SCENARIOS,
+        runs::SCENARIOS,
+        counts::SCENARIOS,
+        oracle::SCENARIOS,
+        threads::SCENARIOS,
+        stacks::SCENARIOS,
+        fork::SCENARIOS,
+        readings::SCENARIOS,
+    ]);
+}

@@ -1,0 +1,228 @@
+//! Reading what a run leaves behind, strictly: whatever a viewer of the format
+//! relies on is checked on every profile that a test reads.
+
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::path::Path;
+
+/// Numbers above this are not exact in JavaScript.
+const MAX_NUMBER: u64 = 1 << 53;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) bytes: u64,
+    pub(crate) blocks: u64,
+}
+
+/// The three lines of totals on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) total: Amount,
+    pub(crate) peak: Amount,
+    pub(crate) end: Amount,
+}
+
+impl Summary {
+    pub(crate) fn all(stderr: &str) -> Vec<Self> {
+        let amounts = |label| -> Vec<Amount> {
+            let lines = stderr.lines().filter_map(|line| line.strip_prefix(label));
+            lines.map(amount).collect()
+        };
+        let totals = amounts("heapledger: Total:");
+        let peaks = amounts("heapledger: At t-gmax:");
+        let ends = amounts("heapledger: At t-end:");
+        assert_eq!(
+            (totals.len(), totals.len()),
+            (peaks.len(), ends.len()),
+            "{stderr}"
+        );
+        let rest = peaks.into_iter().zip(ends);
+        totals
+            .into_iter()
+            .zip(rest)
+            .map(|(total, (peak, end))| Self { total, peak, end })
+            .collect()
+    }
+}
+
+/// Of `1,234 bytes in 5 blocks`.
+fn amount(text: &str) -> Amount {
+    let words: Vec<String> = text
+        .split_whitespace()
+        .map(|word| word.replace(',', ""))
+        .collect();
+    let [bytes, bytes_word, in_word, blocks, blocks_word] = &words[..] else {
+        panic!("not an amount: {text}");
+    };
+    assert_eq!(
+        [bytes_word, in_word, blocks_word],
+        ["bytes", "in", "blocks"]
+    );
+    Amount {
+        bytes: bytes.parse().expect("bytes"),
+        blocks: blocks.parse().expect("blocks"),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(non_snake_case, reason = "the format's names")]
+struct File {
+    dhatFileVersion: u32,
+    mode: String,
+    verb: String,
+    bklt: bool,
+    bkacc: bool,
+    tu: String,
+    Mtu: String,
+    tuth: u64,
+    cmd: String,
+    pid: u32,
+    tg: u64,
+    te: u64,
+    pps: Vec<Point>,
+    ftbl: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Point {
+    pub(crate) tb: u64,
+    pub(crate) tbk: u64,
+    pub(crate) tl: u64,
+    pub(crate) mb: u64,
+    pub(crate) mbk: u64,
+    pub(crate) gb: u64,
+    pub(crate) gbk: u64,
+    pub(crate) eb: u64,
+    pub(crate) ebk: u64,
+    fs: Vec<usize>,
+}
+
+/// A heap profile that obeys the format.
+pub(crate) struct Profile {
+    file: File,
+}
+
+impl Profile {
+    #[track_caller]
+    pub(crate) fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).expect("the profile");
+        let file: File = match serde_json::from_str(&text) {
+            Ok(file) => file,
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
+        let profile = Self { file };
+        profile.obeys_the_format();
+        profile
+    }
+
+    #[track_caller]
+    fn obeys_the_format(&self) {
+        let file = &self.file;
+        assert_eq!(file.dhatFileVersion, 2);
+        assert_eq!((&*file.mode, &*file.verb), ("heap", "Allocated"));
+        assert!(file.bklt && !file.bkacc);
+        assert!(!file.tu.is_empty() && !file.Mtu.is_empty() && !file.cmd.is_empty());
+        assert!(file.pid > 0 && file.tuth > 0);
+        assert!(file.te > 0 && file.tg <= file.te, "{} {}", file.tg, file.te);
+        assert_eq!(file.ftbl[0], "[root]");
+        let mut stacks = HashSet::new();
+        for point in &file.pps {
+            assert!(!point.fs.is_empty(), "{point:?}");
+            for &frame in &point.fs {
+                assert!(frame > 0 && frame < file.ftbl.len(), "{point:?}");
+            }
+            assert!(stacks.insert(&point.fs), "twice the same stack: {point:?}");
+            let Point {
+                tb,
+                tbk,
+                tl,
+                mb,
+                mbk,
+                gb,
+                gbk,
+                eb,
+                ebk,
+                ..
+            } = *point;
+            for number in [tb, tbk, tl, mb, mbk, gb, gbk, eb, ebk] {
+                assert!(number <= MAX_NUMBER, "{point:?}");
+            }
+            assert!(gb <= mb && eb <= mb && mb <= tb, "{point:?}");
+            assert!(gbk <= tbk && ebk <= tbk && mbk <= tbk, "{point:?}");
+        }
+    }
+
+    /// The points add up to the totals that were printed.
+    #[track_caller]
+    pub(crate) fn agrees_with(&self, summary: &Summary) {
+        let sum = |bytes: fn(&Point) -> u64, blocks: fn(&Point) -> u64| Amount {
+            bytes: self.file.pps.iter().map(bytes).sum(),
+            blocks: self.file.pps.iter().map(blocks).sum(),
+        };
+        let of_points = Summary {
+            total: sum(|point| point.tb, |point| point.tbk),
+            peak: sum(|point| point.gb, |point| point.gbk),
+            end: sum(|point| point.eb, |point| point.ebk),
+        };
+        assert_eq!(
+            of_points, *summary,
+            "sums over points, and what was printed"
+        );
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.file.pid
+    }
+
+    /// Microseconds of the run.
+    pub(crate) fn duration_us(&self) -> u64 {
+        self.file.te
+    }
+
+    /// The points with a frame of a function whose path ends so.
+    pub(crate) fn points_in(&self, function: &str) -> Vec<&Point> {
+        let is_of = |frame: &str| {
+            // `0xADDRESS: path::function (file:line:column)`
+            let name = frame.split_once(": ").map_or(frame, |(_, rest)| rest);
+            let name = name.split(" (").next().unwrap_or(name);
+            name == function || name.ends_with(&format!("::{function}"))
+        };
+        let frames: HashSet<usize> = (0..self.file.ftbl.len())
+            .filter(|&frame| is_of(&self.file.ftbl[frame]))
+            .collect();
+        self.file
+            .pps
+            .iter()
+            .filter(|point| point.fs.iter().any(|frame| frames.contains(frame)))
+            .collect()
+    }
+
+    /// The sums over these points; maxima too, so mind who is asked.
+    #[track_caller]
+    pub(crate) fn sum_in(&self, function: &str) -> Point {
+        let points = self.points_in(function);
+        assert!(
+            !points.is_empty(),
+            "no point in {function}; frames:\n{}",
+            self.file.ftbl.join("\n")
+        );
+        let mut sum = Point::default();
+        for point in points {
+            sum.tb += point.tb;
+            sum.tbk += point.tbk;
+            sum.tl += point.tl;
+            sum.mb += point.mb;
+            sum.mbk += point.mbk;
+            sum.gb += point.gb;
+            sum.gbk += point.gbk;
+            sum.eb += point.eb;
+            sum.ebk += point.ebk;
+        }
+        sum
+    }
+
+    /// A point's frames, innermost first.
+    pub(crate) fn frames<'a>(&'a self, point: &'a Point) -> impl Iterator<Item = &'a str> {
+        point.fs.iter().map(|&frame| &*self.file.ftbl[frame])
+    }
+}
