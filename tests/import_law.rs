@@ -61,9 +61,9 @@ fn only_modules_listed_in_lib_are_unsafe() {
         }
         let places = code.matches("(unsafe_code").count();
         match &*module {
-            // Maps the files of loaded objects, in one function.
+            // Maps the files of loaded objects, and gives their pages back.
             "report" if path.ends_with("report/symbols.rs") => {
-                assert!(places <= 1, "{}: {places} places", path.display());
+                assert!(places <= 2, "{}: {places} places", path.display());
             }
             _ => assert!(!is_unsafe && !has_allow, "{}: unsafe", path.display()),
         }

@@ -83,7 +83,6 @@ fn storm_agrees(child: Child, allocator: &str) {
     storm_is_in(&ended.profile(), &ended.summaries()[0], |name| {
         ended.told(name)
     });
-    assert!(!ended.stderr.contains("not recorded"), "{}", ended.stderr);
 }
 
 #[inline(never)]

@@ -3,6 +3,7 @@
 use crate::support::Scenario;
 use crate::support::blocks::Block;
 use crate::support::child::{Child, tell};
+use crate::support::profile::Refused;
 use heapledger::{HeapStats, Profiler, ProfilerBuilder};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -54,11 +55,12 @@ fn deep_recursion(builder: ProfilerBuilder, levels: u64) {
 
 fn deep(child: Child) {
     let ended = child.run().exited_with(0);
-    let sum = ended.profile().sum_in("recursion");
+    let profile = ended.profile();
+    let sum = profile.sum_in("recursion");
     let levels = ended.told("levels");
     assert_eq!((sum.tbk, sum.tb, sum.ebk), (2 * levels, 48 * levels, 0));
     assert_eq!((sum.gbk, sum.gb), (levels + 1, 16 * levels + 32));
-    assert!(!ended.stderr.contains("end early"), "{}", ended.stderr);
+    assert_eq!(profile.refused(), Refused::default());
 }
 
 // ---- small stacks ---------------------------------------------------------------

@@ -79,8 +79,31 @@ struct File {
     pid: u32,
     tg: u64,
     te: u64,
+    heapledger: Limits,
     pps: Vec<Point>,
     ftbl: Vec<String>,
+}
+
+/// What we say about how far the numbers can be trusted: from the file, not
+/// from the sentences on standard error, which may be put in other words.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Limits {
+    pub(crate) exact: Exact,
+    pub(crate) refused: Refused,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Exact {
+    pub(crate) peak: bool,
+    pub(crate) peak_slack_bytes: u64,
+    pub(crate) bounded_max_sites: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Refused {
+    pub(crate) reentrant_allocs: u64,
+    pub(crate) dropped_allocs: u64,
+    pub(crate) truncated_stacks: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -125,6 +148,8 @@ impl Profile {
         assert!(file.pid > 0 && file.tuth > 0);
         assert!(file.te > 0 && file.tg <= file.te, "{} {}", file.tg, file.te);
         assert_eq!(file.ftbl[0], "[root]");
+        let exact = file.heapledger.exact;
+        assert_eq!(exact.peak, exact.peak_slack_bytes == 0);
         let mut stacks = HashSet::new();
         for point in &file.pps {
             assert!(!point.fs.is_empty(), "{point:?}");
@@ -172,6 +197,14 @@ impl Profile {
 
     pub(crate) fn pid(&self) -> u32 {
         self.file.pid
+    }
+
+    pub(crate) fn exact(&self) -> Exact {
+        self.file.heapledger.exact
+    }
+
+    pub(crate) fn refused(&self) -> Refused {
+        self.file.heapledger.refused
     }
 
     /// Microseconds of the run.

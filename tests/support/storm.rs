@@ -3,7 +3,7 @@
 
 use super::blocks::{Block, Numbers};
 use super::child::setting;
-use super::profile::{Amount, Profile, Summary};
+use super::profile::{Amount, Profile, Refused, Summary};
 use heapledger::HeapStats;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex};
@@ -179,5 +179,6 @@ pub(crate) fn storm_is_in(profile: &Profile, summary: &Summary, told: impl Fn(&s
     assert_eq!(total, oracle("total bytes", "total blocks"));
     assert_eq!(live, oracle("live bytes", "live blocks"));
     assert!(live.blocks > 0, "some stay live");
+    assert_eq!(profile.refused(), Refused::default());
     assert!(summary.peak.bytes + MAX_BLOCK_BYTES > summary.end.bytes);
 }
