@@ -84,10 +84,8 @@ fn install() {
             ss_size: 64 << 10,
         };
         // SAFETY: a stack that nobody else uses and that is never freed.
-        assert_eq!(
-            unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) },
-            0
-        );
+        let set = unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
+        assert_eq!(set, 0);
     }
     // SAFETY: the handler only allocates, from memory of its own.
     unsafe {

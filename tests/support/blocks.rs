@@ -37,7 +37,7 @@ impl Block {
     #[inline(always)]
     fn checked(address: *mut u8, layout: Layout) -> Self {
         let address = black_box(address);
-        assert!(!address.is_null() && address.addr() % layout.align() == 0);
+        assert!(!address.is_null() && address.addr().is_multiple_of(layout.align()));
         Self { address, layout }
     }
 

@@ -207,11 +207,11 @@ impl Ended {
     /// A number that the child told.
     #[track_caller]
     pub(crate) fn told(&self, name: &str) -> u64 {
-        let values = self.stdout.lines().filter_map(|line| {
+        let mut values = self.stdout.lines().filter_map(|line| {
             let (key, value) = line.split_once('=')?;
             (key == name).then(|| value.parse::<u64>())
         });
-        match values.last() {
+        match values.next_back() {
             Some(Ok(value)) => value,
             _ => panic!("{}: did not tell {name}\n{}", self.name, self.stdout),
         }
