@@ -134,7 +134,8 @@ def run(variant, environment, query):
         stderr.seek(0)
         said = stderr.read()
     check(status == 0, f"{variant}: wait status {status}: {said}")
-    result = {"printed": printed.hexdigest(), "seconds": seconds, "mib": used.ru_maxrss / 1024}
+    result = {"printed": printed.hexdigest(), "seconds": seconds,
+              "cpu_seconds": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 1024}
     return result if variant == "plain" else result | read_profile(variant, here, said)
 
 def read_profile(variant, here, said):
@@ -185,8 +186,9 @@ for title, environment, query in RUNS:
     rows.append(["frames named", *(f"{r['named']:,} of {r['frames']:,} ({100 * r['named'] / r['frames']:.1f} %)" for r in both), ""])
     table(rows)
     print()
-    table([["", "wall time", "times plain", "peak memory"]] + [
-        [variant, f"{r['seconds']:.2f} s", f"{r['seconds'] / plain['seconds']:.1f}", f"{r['mib']:,.0f} MiB"]
+    table([["", "wall time", "CPU time", "CPU time / plain", "peak memory"]] + [
+        [variant, f"{r['seconds']:.2f} s", f"{r['cpu_seconds']:.2f} s",
+         f"{r['cpu_seconds'] / plain['cpu_seconds']:.1f}", f"{r['mib']:,.0f} MiB"]
         for variant, r in results.items()])
     print("".join(f"\n  {note}" for note in ours["notes"]))
     for variant in VARIANTS[1:]:
@@ -201,6 +203,17 @@ print("The program prints the same in all runs; with one thread, both profilers 
 END
 }
 
+# Valgrind's own viewer must open the profile, too.
+open_in_viewer() {
+    if ! command -v chromium >/dev/null && [[ -z ${CHROMIUM:-} ]]; then
+        echo "Not opened in the DHAT viewer: scripts/setup.sh installs it."
+        return
+    fi
+    (cd "$root" && cargo run --quiet --package viewer-compat --bin screenshot -- \
+        "$scratch/heapledger/dhat-heap.json" "$scratch/viewer.png" --sort 'At t-gmax (bytes)')
+    printf 'The DHAT viewer opens it: %s\n' "$scratch/viewer.png"
+}
+
 source=$(fetch_source)
 for variant in plain dhat-rs heapledger; do
     build_variant "$variant" "$source"
@@ -209,3 +222,4 @@ generate_input
 printf '%s %s on %s MB of JSON\n' "$program" "$version" "$(($(wc -c <"$scratch/input.json") / 1000000))"
 compare "$scratch"
 printf 'The profile: %s\n' "$scratch/heapledger/dhat-heap.json"
+open_in_viewer
