@@ -215,10 +215,10 @@ fn modules_allowed_unsafe(lib: &str) -> Vec<String> {
             .trim_start_matches("pub ")
             .strip_prefix("mod ")
             .and_then(|rest| rest.strip_suffix(';'));
-        if let Some(name) = name {
-            if std::mem::take(&mut allowed) {
-                modules.push(name.to_owned());
-            }
+        if let Some(name) = name
+            && std::mem::take(&mut allowed)
+        {
+            modules.push(name.to_owned());
         }
     }
     modules

@@ -153,7 +153,7 @@ fn table(builder: ProfilerBuilder) {
     expect("equal peak", [11, 202_334, 3, 101_032, 3, 101_032]);
     halves.into_iter().for_each(Block::free);
     expect("end", [11, 202_334, 1, 50, 3, 101_032]);
-    std::mem::forget(before);
+    before.keep();
 }
 
 fn table_is_in_the_file(profile: &crate::support::profile::Profile) {
@@ -303,7 +303,7 @@ fn lifetimes() {
     short_block().free();
     thread::sleep(SLEEP);
     resized.free();
-    std::mem::forget(live);
+    live.keep();
 }
 
 #[inline(never)]

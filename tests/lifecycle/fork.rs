@@ -146,7 +146,7 @@ fn no_fork_hangs(child: Child) {
 
 fn child_alone() {
     let profiler = Profiler::new_heap();
-    std::mem::forget(Block::new(1));
+    Block::new(1).keep();
     // SAFETY: there is one thread.
     let child = unsafe { libc::fork() };
     if child == 0 {

@@ -95,7 +95,7 @@ static LEFT: Mutex<Vec<Block>> = Mutex::new(Vec::new());
 fn short_thread(number: usize) {
     LOCAL.with_borrow_mut(|local| local.0 = Some(Block::new(60)));
     Block::new(40).free();
-    if number % 10 == 0 {
+    if number.is_multiple_of(10) {
         let block = Block::new(500);
         LEFT.lock().expect("no panic").push(block);
     }
@@ -154,7 +154,8 @@ fn five_hundred_at_once() {
         tell("live at once", 5_000.min(held as u64));
         all_hold.wait();
         for thread in threads {
-            std::mem::forget(thread.join().expect("joins"));
+            let live = thread.join().expect("joins");
+            live.into_iter().for_each(Block::keep);
         }
     });
 }
@@ -166,7 +167,7 @@ fn in_c_thread() {
     let [first, second, third]: [Block; 3] = std::array::from_fn(|_| Block::new(123));
     first.free();
     third.free();
-    std::mem::forget(second);
+    second.keep();
 }
 
 extern "C" fn c_thread(_: *mut c_void) -> *mut c_void {
@@ -187,10 +188,8 @@ fn made_by_c() {
         }
         for thread in threads {
             // SAFETY: made above.
-            assert_eq!(
-                unsafe { libc::pthread_join(thread, std::ptr::null_mut()) },
-                0
-            );
+            let joined = unsafe { libc::pthread_join(thread, std::ptr::null_mut()) };
+            assert_eq!(joined, 0);
         }
     }
 }
@@ -199,12 +198,12 @@ fn made_by_c() {
 
 #[inline(never)]
 fn late_recorded() {
-    std::mem::forget(Block::new(111));
+    Block::new(111).keep();
 }
 
 #[inline(never)]
 fn late_ignored() {
-    std::mem::forget(Block::new(111));
+    Block::new(111).keep();
     println!("last words");
 }
 
@@ -259,7 +258,7 @@ fn hammer(seed: usize) {
             *numbers = Vec::new();
         }
         thread::yield_now();
-        if round % 10 == 0 {
+        if round.is_multiple_of(10) {
             CONDITIONS[which].wait_for(&mut numbers, Duration::from_micros(50));
         }
         drop(numbers);

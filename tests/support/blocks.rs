@@ -76,6 +76,9 @@ impl Block {
         true
     }
 
+    /// It stays live.
+    pub(crate) fn keep(self) {}
+
     #[inline(always)]
     pub(crate) fn free(self) {
         // SAFETY: our block and its layout, given back once: `self` is gone.

@@ -95,12 +95,12 @@ fn storm_step(numbers: &mut Numbers, slot: &mut Option<Block>) {
     }
 }
 
-fn storm_thread(seed: u64, start: &Barrier, end: &Barrier) {
+fn storm_thread(seed: u64, operations: usize, start: &Barrier, end: &Barrier) {
     let mut numbers = Numbers::new(seed);
     let mut own: [Option<Block>; OWN_SLOTS] = [const { None }; OWN_SLOTS];
     start.wait();
     start.wait();
-    for _ in 0..operations() {
+    for _ in 0..operations {
         match numbers.below(3) {
             0 => {
                 let shared = &SHARED[numbers.below(SHARED_SLOTS)];
@@ -141,9 +141,10 @@ fn oracle() -> [u64; 4] {
 /// wait are what the oracle has counted.
 pub(crate) fn storm() {
     let (start, end) = (&Barrier::new(THREADS + 1), &Barrier::new(THREADS + 1));
+    let operations = operations();
     thread::scope(|scope| {
         for seed in 0..THREADS {
-            scope.spawn(move || storm_thread(seed as u64 + 1, start, end));
+            scope.spawn(move || storm_thread(seed as u64 + 1, operations, start, end));
         }
         start.wait();
         let before = amounts(&HeapStats::get());
