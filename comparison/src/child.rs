@@ -1,0 +1,67 @@
+//! The side of the child processes: one workload under one allocator.
+
+use crate::usage::Usage;
+use crate::work;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What a profiler says of its run, for the driver to compare.
+#[derive(Clone, Copy, Debug)]
+pub struct Totals {
+    pub blocks: u64,
+    pub bytes: u64,
+    pub peak_bytes: u64,
+}
+
+/// A profiler under comparison.
+pub trait Peer {
+    type Running;
+
+    /// Starts recording, as the tool's documentation tells a user to: its
+    /// defaults, but with every frame kept if `all_frames`.
+    fn start(output: &Path, all_frames: bool) -> Self::Running;
+
+    fn totals(running: &Self::Running) -> Option<Totals>;
+}
+
+/// Runs what the arguments say: workload, parameter, output file, options.
+///
+/// # Panics
+/// If the arguments are not the driver's.
+pub fn main<P: Peer>() {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = |what: &str| {
+        arguments
+            .next()
+            .unwrap_or_else(|| panic!("no {what} given"))
+    };
+    let workload = next("workload");
+    let parameter = next("parameter").parse().expect("a number");
+    let output = PathBuf::from(next("output"));
+    let options: Vec<_> = arguments.collect();
+    let has = |option: &str| options.iter().any(|given| given == option);
+
+    let work = work::prepare(&workload, parameter);
+    let idle = has("idle");
+    let running = (!idle).then(|| P::start(&output, has("all-frames")));
+    let (cpu, start) = (Usage::own().cpu, Instant::now());
+    let done = work();
+    let wall = start.elapsed();
+    let usage = Usage::own();
+    let totals = running.as_ref().and_then(P::totals);
+    let end = Instant::now();
+    drop(running);
+    let end = end.elapsed();
+
+    println!("checksum={}", done.checksum);
+    println!("operations={}", done.operations);
+    println!("cpu_ns={}", (usage.cpu - cpu).as_nanos());
+    println!("wall_ns={}", wall.as_nanos());
+    println!("end_ns={}", end.as_nanos());
+    println!("working_rss={}", usage.peak_rss_bytes);
+    if let Some(totals) = totals {
+        println!("blocks={}", totals.blocks);
+        println!("bytes={}", totals.bytes);
+        println!("peak_bytes={}", totals.peak_bytes);
+    }
+}
