@@ -26,6 +26,10 @@ mod exit;
 mod profiler;
 mod stats;
 mod assert;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+#[allow(unsafe_code, reason = "benches of single steps, in zeroed memory")]
+pub mod internals;
 
 pub use alloc::Alloc;
 pub use assert::assert_is_panic;
