@@ -86,11 +86,11 @@ fn new_frames(count: u64) {
 fn five_new_frames(count: u64) {
     #[inline(never)]
     fn one() {
-        at_depth(3, &mut || black_box(pair()));
+        at_depth(3, &mut pair);
     }
     #[inline(never)]
     fn other() {
-        at_depth(3, &mut || black_box(pair_in_another_function()));
+        at_depth(3, &mut pair_in_another_function);
     }
     let functions = [one, other];
     at_depth(10, &mut || {

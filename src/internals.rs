@@ -12,7 +12,7 @@ use crate::record::block_map::BlockMap;
 use crate::record::book::Book;
 use crate::record::peak::{Mode, Peak};
 use crate::record::site_counters::Change;
-use crate::record::sites::{OVERFLOW, Sites};
+use crate::record::sites::{OVERFLOW, SiteId, Sites};
 use crate::untracked;
 use std::fmt;
 use std::ptr::NonNull;
@@ -130,9 +130,17 @@ impl Parts {
 
     /// Puts the block at `address` into the block map and takes it out.
     #[inline(always)]
-    pub fn insert_and_remove_block(&mut self, address: usize) -> impl Copy {
-        let _ = self.blocks.insert(address, OVERFLOW);
-        self.blocks.remove(address)
+    pub fn insert_and_remove_block(&mut self, address: usize) -> bool {
+        let inserted = self.blocks.insert(address, OVERFLOW).is_ok();
+        inserted & self.blocks.remove(address).is_some()
+    }
+
+    /// The return addresses from here, innermost first, as the walk, the
+    /// walk without its memo, and the platform's unwinder find them.
+    #[inline(always)]
+    pub fn compare_captures(&mut self) -> [Vec<u64>; 3] {
+        // SAFETY: used by `self` alone.
+        ENGINE.compare_captures(unsafe { self.walker.as_mut() })
     }
 
     /// Counts an allocation of `bytes` and its free.
@@ -149,7 +157,6 @@ impl Parts {
 }
 
 impl Drop for Parts {
-    #[allow(clippy::drop_non_drop, reason = "the memory is what counts")]
     fn drop(&mut self) {
         // SAFETY: mapped in `new`, with these sizes. The book's chunks of
         // counters stay mapped, as those of a thread do.
@@ -180,21 +187,22 @@ impl Walked<'_> {
     /// The stack's site, as a thread looks it up: from its cache unless it has
     /// not met the stack yet.
     #[inline(always)]
-    pub fn site(&mut self) -> impl Copy {
-        self.book.site_of(&mut self.stack, self.sites).ok()
+    pub fn site(&mut self) -> u32 {
+        let site = self.book.site_of(&mut self.stack, self.sites);
+        site.map_or(0, SiteId::get)
     }
 
     /// The stack's site from the table that all threads share.
     #[inline(always)]
-    pub fn shared_site(&mut self) -> impl Copy {
-        self.sites.intern(&mut self.stack)
+    pub fn shared_site(&mut self) -> u32 {
+        self.sites.intern(&mut self.stack).map_or(0, SiteId::get)
     }
 
     /// Makes a site of a stack with the same frames but another key, which the
     /// table does not know.
     #[inline(always)]
-    pub fn new_site(&mut self) -> impl Copy {
+    pub fn new_site(&mut self) -> u32 {
         self.stack.key = self.stack.key.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        self.sites.intern(&mut self.stack)
+        self.shared_site()
     }
 }
