@@ -4,6 +4,8 @@
 //! an inlined function (`push<u8, alloc::alloc::Global>`). The last says nothing, so
 //! that the source file is asked.
 
+use super::paths::shorten;
+
 /// Whose code a frame is, as far as its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -75,7 +77,7 @@ impl Owner {
         let is_in = |paths: &[&str]| paths.iter().any(|path| file.starts_with(path));
         if function.starts_with(RUNTIME_BOUNDARY) {
             Owner::RuntimeBoundary
-        } else if is_in(&["heapledger-"]) {
+        } else if is_in(&[shorten(OWN_SOURCES), "heapledger-"]) {
             Owner::Profiler
         } else if is_in(ALLOCATOR_FILES) {
             Owner::Allocator
@@ -98,6 +100,9 @@ pub(super) fn is_path(function: &str) -> bool {
     let end = function.find(['<', '(', '{']).unwrap_or(function.len());
     end == 0 && function.starts_with('<') || function[..end].contains("::")
 }
+
+/// Where this crate was built from: a registry, a git checkout, or any folder.
+const OWN_SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
 
 const RUNTIME_BOUNDARY: &str = "__rust_begin_short_backtrace";
 
@@ -350,6 +355,11 @@ mod tests {
                 Owner::RuntimeBoundary,
             ),
             ("record", "heapledger-0.1.0/src/alloc.rs", Owner::Profiler),
+            (
+                "alloc<A>",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/src/alloc.rs"),
+                Owner::Profiler,
+            ),
             (
                 "parse<syn::item::Item>",
                 "syn-2.0.1/src/parse.rs",
