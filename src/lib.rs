@@ -1,4 +1,16 @@
-//! A DHAT-style heap profiler that a program installs as its global allocator.
+#![doc = include_str!("../README.md")]
+//!
+//! # Glossary
+//!
+//! | here | in a DHAT file |
+//! |---|---|
+//! | block: one allocation, until it is freed | |
+//! | site: one distinct stack; program point: one distinct list of frames, as shown | an entry of `pps` |
+//! | total: all that was ever allocated | `tb`, `tbk` |
+//! | maximum: the most that a site held | `mb`, `mbk` |
+//! | t-gmax: when the process held the most bytes; at peak: what was held then | `tg`; `gb`, `gbk` |
+//! | at end: what was held when the profiler stopped | `eb`, `ebk` |
+//! | lifetime: from allocation to free | `tl`, in µs, summed |
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code, reason = "the clock's system call and instruction")]
