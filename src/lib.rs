@@ -15,7 +15,10 @@
 
 #[allow(unsafe_code, reason = "the clock's system call and instruction")]
 mod clock;
+#[allow(unsafe_code, reason = "locks held over a fork")]
 mod lock;
+#[allow(unsafe_code, reason = "the C library's errno")]
+mod errno;
 #[allow(unsafe_code, reason = "memory straight from the system")]
 mod untracked;
 #[allow(
@@ -33,8 +36,9 @@ mod engine;
 #[allow(unsafe_code, reason = "GlobalAlloc")]
 mod alloc;
 mod report;
-#[allow(unsafe_code, reason = "the C library's list of exit handlers")]
-mod exit;
+#[allow(unsafe_code, reason = "the C library's exit and fork handlers")]
+mod process;
+#[allow(unsafe_code, reason = "unlocks what was locked over a fork")]
 mod profiler;
 mod stats;
 mod assert;

@@ -31,6 +31,7 @@ impl<T> SpinLock<T> {
 
     #[cold]
     fn lock_contended(&self) -> MutexGuard<'_, T> {
+        let mut patience = Patience::default();
         loop {
             for _ in 0..SPINS {
                 std::hint::spin_loop();
@@ -38,7 +39,38 @@ impl<T> SpinLock<T> {
                     return guard;
                 }
             }
+            patience.give_way();
+        }
+    }
+
+    /// Locks until [`Self::unlock_after_fork`].
+    pub(crate) fn lock_for_fork(&self) {
+        std::mem::forget(self.lock());
+    }
+
+    /// # Safety
+    /// This thread called [`Self::lock_for_fork`], here or in the parent.
+    pub(crate) unsafe fn unlock_after_fork(&self) {
+        // SAFETY: locked by this thread, whose guard was forgotten.
+        unsafe { self.0.force_unlock() };
+    }
+}
+
+/// Waiting for a thread that may have lost its processor.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    rounds: u32,
+}
+
+impl Patience {
+    /// Lets others run: at first whoever is ready, after a while by sleeping,
+    /// since a scheduler may think nothing of a yield.
+    pub(crate) fn give_way(&mut self) {
+        self.rounds += 1;
+        if self.rounds <= 8 {
             std::thread::yield_now();
+        } else {
+            std::thread::sleep(std::time::Duration::from_micros(50));
         }
     }
 }

@@ -4,15 +4,23 @@ use crate::alloc::ENGINE;
 use crate::capture::module_map;
 use crate::clock::{Moment, Scale};
 use crate::engine::RunSettings;
+use crate::lock::SpinLock;
+use crate::process;
 use crate::record::snapshot::{Kind, Snapshot, Totals};
 use crate::report::profile::{Options, Profile};
 use crate::report::trim::Trim;
 use crate::report::{dhat, save, summary};
 use std::alloc::Layout;
+use std::ffi::OsString;
 use std::hint::black_box;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::Once;
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::time::{Duration, Instant};
 
 /// Frames of a stack that are kept unless told otherwise.
 const DEFAULT_FRAMES: usize = 64;
@@ -26,7 +34,7 @@ const PLUMBING_FRAMES: usize = 16;
 
 /// Where the run is. Held only for a moment, never while something is printed
 /// or written, and by no allocation.
-static PHASE: Mutex<Phase> = Mutex::new(Phase::Ready);
+static PHASE: SpinLock<Phase> = SpinLock::new(Phase::Ready);
 
 #[derive(Debug)]
 enum Phase {
@@ -36,15 +44,12 @@ enum Phase {
     PostAssert,
 }
 
-fn phase() -> MutexGuard<'static, Phase> {
-    // A panic in between leaves a valid phase behind.
-    PHASE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[derive(Debug)]
 struct Run {
     settings: ProfilerBuilder,
     start: Moment,
+    /// The process that started it; a copy made by `fork` has another number.
+    pid: u32,
     /// Whether the program's allocations come through [`Alloc`](struct@crate::Alloc).
     installed: bool,
 }
@@ -251,24 +256,25 @@ impl ProfilerBuilder {
     /// # Panics
     /// If another profiler is running.
     pub fn build(self) -> Profiler {
-        let (started, missing) = ENGINE.ignoring(|| self.start());
-        if missing {
-            print_line(MISSING_ALLOCATOR);
-        }
-        if !started {
-            panic!("dhat: creating a profiler while a profiler is already running");
-        }
-        Profiler {
-            _not_constructible: (),
-        }
+        ENGINE.ignoring(|| {
+            match self.start() {
+                Err(AlreadyRunning) => {
+                    panic!("dhat: creating a profiler while a profiler is already running")
+                }
+                Ok(Installed(true)) => {}
+                Ok(Installed(false)) => print_line(MISSING_ALLOCATOR),
+            }
+            Profiler {
+                _not_constructible: (),
+            }
+        })
     }
 
-    /// Whether it was started, and whether the allocator is missing.
-    fn start(self) -> (bool, bool) {
+    fn start(self) -> Result<Installed, AlreadyRunning> {
         finish_when_the_process_ends();
-        let mut phase = phase();
+        let mut phase = PHASE.lock();
         if !matches!(*phase, Phase::Ready) {
-            return (false, false);
+            return Err(AlreadyRunning);
         }
         let frames = self.trim_backtraces.unwrap_or(usize::MAX);
         let heap = !self.ad_hoc;
@@ -281,9 +287,10 @@ impl ProfilerBuilder {
         *phase = Phase::Running(Run {
             settings: self,
             start,
+            pid: std::process::id(),
             installed,
         });
-        (true, !installed)
+        Ok(Installed(installed))
     }
 
     fn is_exact(&self) -> bool {
@@ -294,14 +301,30 @@ impl ProfilerBuilder {
         if self.ad_hoc { Kind::AdHoc } else { Kind::Heap }
     }
 
-    fn file(&self) -> &Path {
-        match (&self.file_name, self.ad_hoc) {
+    /// A copy of the process that started the run, made by `fork`, has a file
+    /// of its own: `name.PID.json`.
+    fn file(&self, copy: Option<u32>) -> PathBuf {
+        let path = match (&self.file_name, self.ad_hoc) {
             (Some(name), _) => name,
             (None, false) => Path::new("dhat-heap.json"),
             (None, true) => Path::new("dhat-ad-hoc.json"),
+        };
+        let Some(pid) = copy else {
+            return path.to_owned();
+        };
+        let mut extension = OsString::from(pid.to_string());
+        if let Some(old) = path.extension() {
+            extension.push(".");
+            extension.push(old);
         }
+        path.with_extension(extension)
     }
 }
+
+/// Whether the program's allocations come through [`Alloc`](struct@crate::Alloc).
+struct Installed(bool);
+
+struct AlreadyRunning;
 
 const MISSING_ALLOCATOR: &str = "error: no allocation can be recorded, because heapledger is not the \
      program's allocator; add: #[global_allocator] static ALLOC: heapledger::Alloc = heapledger::Alloc;";
@@ -318,7 +341,8 @@ fn allocator_is_installed() -> bool {
 fn finish_when_the_process_ends() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
-        crate::exit::at_exit(finish_at_exit);
+        process::at_exit(finish_at_exit);
+        process::at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
         if cfg!(panic = "abort") {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
@@ -331,6 +355,60 @@ fn finish_when_the_process_ends() {
 
 extern "C" fn finish_at_exit() {
     finish(Phase::Ready);
+    wait_for_report();
+}
+
+/// The thread that is writing a profile, or 0.
+static REPORTING: AtomicU64 = AtomicU64::new(0);
+
+/// How long an exit waits for another thread's profile. A file that is a pipe
+/// which nobody reads must not keep the process alive.
+const REPORT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Waits until the profile that another thread is writing is in place.
+fn wait_for_report() {
+    let start = Instant::now();
+    let (own, pid) = (process::thread_number(), u64::from(std::process::id()));
+    loop {
+        let reporting = REPORTING.load(Acquire);
+        // A report in the process that this one is a copy of ends there.
+        if reporting == 0 || reporting == own || reporting >> 32 != pid {
+            return;
+        }
+        if start.elapsed() > REPORT_LIMIT {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The locks that `before_fork` took, or could not take because it runs in a
+/// signal handler that interrupted their holder.
+static LOCKED_FOR_FORK: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn before_fork() {
+    let may_lock = ENGINE.may_lock();
+    if may_lock {
+        PHASE.lock_for_fork();
+        ENGINE.before_fork();
+    }
+    LOCKED_FOR_FORK.store(may_lock, Relaxed);
+}
+
+extern "C" fn after_fork_in_parent() {
+    if LOCKED_FOR_FORK.swap(false, Relaxed) {
+        ENGINE.after_fork_in_parent();
+        // SAFETY: locked by this thread in `before_fork`.
+        unsafe { PHASE.unlock_after_fork() };
+    }
+}
+
+extern "C" fn after_fork_in_child() {
+    if LOCKED_FOR_FORK.swap(false, Relaxed) {
+        ENGINE.after_fork_in_child();
+        // SAFETY: locked by this thread in `before_fork`.
+        unsafe { PHASE.unlock_after_fork() };
+    }
 }
 
 /// Ends the run, if there is one, and reports unless it is in testing mode.
@@ -355,15 +433,23 @@ struct EndedRun {
     snapshot: Snapshot,
 }
 
+impl Drop for EndedRun {
+    fn drop(&mut self) {
+        REPORTING.store(0, Release);
+    }
+}
+
 impl EndedRun {
     /// Ends the run, with `next` as the phase afterwards. None: there is none
     /// (any more).
     fn take(next: Phase) -> Option<Self> {
-        let mut phase = phase();
+        let mut phase = PHASE.lock();
         let Phase::Running(run) = std::mem::replace(&mut *phase, next) else {
             // After a failed assertion there is nothing left to end.
             return None;
         };
+        // Under the phase's lock: an exit that finds no run finds the report.
+        REPORTING.store(process::thread_number(), Release);
         ENGINE.stop();
         // Read before the lock is let go: the next run starts with empty tables.
         let snapshot = read(&run);
@@ -397,8 +483,9 @@ impl EndedRun {
                 Some(dhat::to_string_pretty(&profile))
             }
             Output::File => {
-                let path = settings.file();
-                let saved = save::save(path, |file| {
+                let pid = std::process::id();
+                let path = settings.file((pid != self.run.pid).then_some(pid));
+                let saved = save::save(&path, |file| {
                     let mut buffer = BufWriter::with_capacity(1 << 16, file);
                     dhat::write(&profile, &mut buffer)?;
                     buffer.flush()
@@ -414,6 +501,9 @@ impl EndedRun {
                 None
             }
         };
+        // The file is in place. An exit need not wait for standard error, which
+        // the exiting thread may hold.
+        REPORTING.store(0, Release);
         if settings.eprint_json {
             text.push_str(&format!(
                 "heapledger: json = `{}`\n",
@@ -476,32 +566,34 @@ pub(crate) enum Question {
 /// If there is none, if it is of the other kind, after a failed assertion, and
 /// if the allocator is missing: zeros would pass for a reading.
 pub(crate) fn totals(question: Question) -> Totals {
-    let answer = ENGINE.ignoring(|| {
-        let phase = phase();
-        match (&*phase, &question) {
-            (Phase::Running(run), Question::HeapTotals) if run.settings.ad_hoc => {
-                Err("dhat: getting heap stats while doing ad hoc profiling")
+    ENGINE.ignoring(|| {
+        let answer = {
+            let phase = PHASE.lock();
+            match (&*phase, &question) {
+                (Phase::Running(run), Question::HeapTotals) if run.settings.ad_hoc => {
+                    Err("dhat: getting heap stats while doing ad hoc profiling")
+                }
+                (Phase::Running(run), Question::AdHocTotals) if !run.settings.ad_hoc => {
+                    Err("dhat: getting ad hoc stats while doing heap profiling")
+                }
+                (Phase::Running(run), _) if !run.installed => Err(MISSING_ALLOCATOR),
+                (Phase::Running(_), _) => Ok(ENGINE.totals()),
+                (Phase::Ready, Question::HeapTotals) => {
+                    Err("dhat: getting heap stats when no profiler is running")
+                }
+                (Phase::Ready, Question::AdHocTotals) => {
+                    Err("dhat: getting ad hoc stats when no profiler is running")
+                }
+                (Phase::PostAssert, Question::HeapTotals) => {
+                    Err("dhat: getting heap stats after the profiler has asserted")
+                }
+                (Phase::PostAssert, Question::AdHocTotals) => {
+                    Err("dhat: getting ad hoc stats after the profiler has asserted")
+                }
             }
-            (Phase::Running(run), Question::AdHocTotals) if !run.settings.ad_hoc => {
-                Err("dhat: getting ad hoc stats while doing heap profiling")
-            }
-            (Phase::Running(run), _) if !run.installed => Err(MISSING_ALLOCATOR),
-            (Phase::Running(_), _) => Ok(ENGINE.totals()),
-            (Phase::Ready, Question::HeapTotals) => {
-                Err("dhat: getting heap stats when no profiler is running")
-            }
-            (Phase::Ready, Question::AdHocTotals) => {
-                Err("dhat: getting ad hoc stats when no profiler is running")
-            }
-            (Phase::PostAssert, Question::HeapTotals) => {
-                Err("dhat: getting heap stats after the profiler has asserted")
-            }
-            (Phase::PostAssert, Question::AdHocTotals) => {
-                Err("dhat: getting ad hoc stats after the profiler has asserted")
-            }
-        }
-    });
-    answer.unwrap_or_else(|message| panic!("{message}"))
+        };
+        answer.unwrap_or_else(|message| panic!("{message}"))
+    })
 }
 
 /// For the assertion macros: whether `holds` is false, in which case the run
@@ -512,19 +604,10 @@ pub(crate) fn totals(question: Question) -> Totals {
 /// failed before.
 #[doc(hidden)]
 pub fn check_assert_condition<F: FnOnce() -> bool>(holds: F) -> bool {
-    let refusal = match &*phase() {
-        Phase::Ready => Some("dhat: asserting when no profiler is running"),
-        Phase::PostAssert => Some("dhat: asserting after the profiler has asserted"),
-        Phase::Running(run) if !run.settings.testing => {
-            Some("dhat: asserting while not in testing mode")
-        }
-        Phase::Running(run) if !run.installed => Some(MISSING_ALLOCATOR),
-        Phase::Running(_) => None,
-    };
-    if let Some(message) = refusal {
-        panic!("{message}");
-    }
     ENGINE.ignoring(|| {
+        if let Some(message) = assert_refusal() {
+            panic!("{message}");
+        }
         if holds() {
             return false;
         }
@@ -533,4 +616,17 @@ pub fn check_assert_condition<F: FnOnce() -> bool>(holds: F) -> bool {
         }
         true
     })
+}
+
+/// Why nothing can be asserted now.
+fn assert_refusal() -> Option<&'static str> {
+    match &*PHASE.lock() {
+        Phase::Ready => Some("dhat: asserting when no profiler is running"),
+        Phase::PostAssert => Some("dhat: asserting after the profiler has asserted"),
+        Phase::Running(run) if !run.settings.testing => {
+            Some("dhat: asserting while not in testing mode")
+        }
+        Phase::Running(run) if !run.installed => Some(MISSING_ALLOCATOR),
+        Phase::Running(_) => None,
+    }
 }

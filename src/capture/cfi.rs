@@ -5,38 +5,88 @@
 //! Formats: LSB 5.0 "Exception Frames" (`.eh_frame_hdr`, augmentations) and
 //! the System V x86-64 psABI's DWARF register numbers; decoded by gimli.
 
-use crate::capture::loaded_object::LoadedObject;
+use crate::capture::loaded_object::{self, LoadedObject};
 use crate::capture::rules::{Rule, Step};
+use crate::lock::SpinLock;
+use crate::untracked;
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, NativeEndian, Operation,
     RegisterRule, UnwindContext, UnwindContextStorage, UnwindExpression, UnwindSection,
     UnwindTableRow, X86_64,
 };
+use std::ptr::NonNull;
 
-/// Storage for gimli's evaluation on our own stack: x86-64 code saves at most
-/// its 16 general registers and the return address.
+/// Storage for gimli's evaluation without an allocation: x86-64 code saves at
+/// most its 16 general registers and the return address.
 struct SmallStorage;
 
 impl UnwindContextStorage<usize> for SmallStorage {
-    type Rules = [(gimli::Register, RegisterRule<usize>); 24];
+    type Rules = [(gimli::Register, RegisterRule<usize>); 17];
     type Stack = [UnwindTableRow<usize, Self>; 3];
 }
 
-/// The rule for the instruction at `pc`. Where the walk does not know the
-/// platform no rule fits, which leaves stacks to the platform's unwinder.
-#[cold]
-#[inline(never)]
-pub(crate) fn derive(pc: u64) -> Rule {
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Rule::UNFIT;
-    }
-    match LoadedObject::containing(pc) {
-        Some(object) => derive_in(&object, pc).unwrap_or(Rule::NO_INFORMATION),
-        None => Rule::NO_INFORMATION,
+type Context = UnwindContext<usize, SmallStorage>;
+
+/// Derives rules. What gimli works on is kept here and not on the stack,
+/// which may be a signal handler's and have no more than 8 KiB in all.
+pub(crate) struct RuleDeriver {
+    context: SpinLock<Option<ContextMemory>>,
+}
+
+struct ContextMemory(NonNull<Context>);
+
+// SAFETY: memory of its own, reached through the lock only.
+unsafe impl Send for ContextMemory {}
+
+impl std::fmt::Debug for RuleDeriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RuleDeriver").finish_non_exhaustive()
     }
 }
 
-fn derive_in(object: &LoadedObject<'_>, pc: u64) -> Option<Rule> {
+impl RuleDeriver {
+    pub(crate) const fn new() -> Self {
+        Self {
+            context: SpinLock::new(None),
+        }
+    }
+
+    /// Gets memory to work in; before that, nothing can be derived.
+    pub(crate) fn prepare(&self) {
+        loaded_object::prepare();
+        let mut memory = self.context.lock();
+        if memory.is_none()
+            && let Some(block) = untracked::map(size_of::<Context>())
+        {
+            let context = block.cast::<Context>();
+            // SAFETY: just mapped, page-aligned, large enough; never unmapped.
+            unsafe { context.write(Context::new_in()) };
+            *memory = Some(ContextMemory(context));
+        }
+    }
+
+    /// The rule for the instruction at `pc`. Where the walk does not know the
+    /// platform no rule fits, which leaves stacks to the platform's unwinder.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn derive(&self, pc: u64) -> Rule {
+        if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+            return Rule::UNFIT;
+        }
+        let mut memory = self.context.lock();
+        let Some(ContextMemory(context)) = &mut *memory else {
+            return Rule::UNFIT;
+        };
+        // SAFETY: written by `prepare`, and this is the lock's holder.
+        let context = unsafe { context.as_mut() };
+        match LoadedObject::containing(pc) {
+            Some(object) => derive_in(&object, pc, context).unwrap_or(Rule::NO_INFORMATION),
+            None => Rule::NO_INFORMATION,
+        }
+    }
+}
+
+fn derive_in(object: &LoadedObject<'_>, pc: u64, context: &mut Context) -> Option<Rule> {
     let bases = BaseAddresses::default().set_eh_frame_hdr(object.eh_frame_hdr_address);
     let header = EhFrameHdr::new(object.eh_frame_hdr, NativeEndian)
         .parse(&bases, 8)
@@ -58,8 +108,7 @@ fn derive_in(object: &LoadedObject<'_>, pc: u64) -> Option<Rule> {
     if fde.is_signal_trampoline() {
         return Some(Rule::SIGNAL_FRAME);
     }
-    let mut context = UnwindContext::<usize, SmallStorage>::new_in();
-    let row = match fde.unwind_info_for_address(&eh_frame, &bases, &mut context, pc) {
+    let row = match fde.unwind_info_for_address(&eh_frame, &bases, context, pc) {
         Ok(row) => row,
         Err(_) => return Some(Rule::UNFIT),
     };

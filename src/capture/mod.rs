@@ -2,11 +2,12 @@
 //! table, never allocates, never panics.
 //!
 //! In reading order: where a walk starts ([`registers`]), what it may read
-//! ([`stack_memory`]), how it gets from a frame to its caller ([`rules`], from
+//! ([`stack_bounds`], [`stack_memory`]), how it gets from a frame to its caller ([`rules`], from
 //! [`cfi`] in the [`loaded_object`]), the walk itself ([`walk`]), and the
 //! [`platform`]'s unwinder behind it. [`module_map`] serves symbolizing.
 
 pub(crate) mod registers;
+pub(crate) mod stack_bounds;
 pub(crate) mod stack_memory;
 pub(crate) mod rules;
 pub(crate) mod loaded_object;

@@ -2,6 +2,8 @@
 //! against the bounds of the stack it lies in. So a wrong unwind rule ends a
 //! walk, and never faults; and a walk can be tested on an array.
 
+use crate::capture::stack_bounds::StackBounds;
+
 /// A stack word that a walk has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
@@ -26,73 +28,23 @@ pub(crate) trait StackMemory {
     fn may_follow(&self, from: u64, to: u64) -> bool;
 }
 
-/// The address range of a thread's stack; `low` is its deepest extent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct StackBounds {
-    pub(crate) low: u64,
-    pub(crate) high: u64,
-}
-
-impl StackBounds {
-    #[inline]
-    pub(crate) fn contains(&self, sp: u64) -> bool {
-        sp >= self.low && sp < self.high
-    }
-
-    /// The calling thread's stack, from the threads library. Empty when it
-    /// cannot tell. Costs some 30 µs on the main thread (it reads the process's
-    /// memory map), so ask once a thread.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn of_this_thread() -> Self {
-        use std::mem::MaybeUninit;
-        let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-        let mut low = std::ptr::null_mut();
-        let mut bytes = 0;
-        // SAFETY: the attributes are read only after they were filled in, and
-        // destroyed exactly once.
-        unsafe {
-            if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
-                return Self::default();
-            }
-            let found = libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut bytes);
-            libc::pthread_attr_destroy(attributes.as_mut_ptr());
-            if found != 0 {
-                return Self::default();
-            }
-        }
-        let low = low as u64;
-        Self {
-            low,
-            high: low.saturating_add(bytes as u64),
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn of_this_thread() -> Self {
-        Self::default()
-    }
-}
-
 /// How far above the stack pointer a walk may read on a stack that is not the
-/// thread's own (a coroutine's, a signal handler's): such stacks tell nobody
-/// their end, and are small.
-const FOREIGN_STACK_WINDOW_BYTES: u64 = 64 * 1024;
+/// thread's own (a coroutine's, a signal handler's) and whose end is not known.
+pub(crate) const FOREIGN_STACK_WINDOW_BYTES: u64 = 64 * 1024;
 
 /// The thread's own stack, from the stack pointer up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnStack(StackBounds);
 
 impl OwnStack {
-    /// None: `sp` is not on that stack.
-    ///
     /// # Safety
     /// `sp` is the running thread's stack pointer and stays at or below that
-    /// value for as long as the result is used, and `bounds` are its stack's.
+    /// value for as long as the result is used, and `bounds`, which contain
+    /// it, are its stack's.
     #[inline(always)]
-    pub(crate) unsafe fn above(sp: u64, bounds: StackBounds) -> Option<Self> {
-        bounds
-            .contains(sp)
-            .then_some(Self(StackBounds { low: sp, ..bounds }))
+    pub(crate) unsafe fn above(sp: u64, bounds: StackBounds) -> Self {
+        debug_assert!(bounds.contains(sp));
+        Self(StackBounds { low: sp, ..bounds })
     }
 }
 
@@ -138,8 +90,8 @@ impl StackMemory for OwnStack {
     }
 }
 
-/// A stack that is not the thread's own: a window of it, and the thread's own
-/// stack, to which a walk may cross over.
+/// A stack that is not the thread's own, and the thread's own stack, to which
+/// a walk may cross over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForeignStack {
     own: StackBounds,
@@ -148,16 +100,13 @@ pub(crate) struct ForeignStack {
 
 impl ForeignStack {
     /// # Safety
-    /// As for [`OwnStack::above`], for a stack pointer that is not on the
-    /// thread's own stack. At least [`FOREIGN_STACK_WINDOW_BYTES`] above it
-    /// are mapped, or the walk's rules are right; no more can be known.
-    pub(crate) unsafe fn above(sp: u64, own: StackBounds) -> Self {
+    /// As for [`OwnStack::above`], for a stack pointer in `foreign`, which is
+    /// mapped from there up; or the walk's rules are right, so that nothing
+    /// else is read.
+    pub(crate) unsafe fn above(sp: u64, foreign: StackBounds, own: StackBounds) -> Self {
         Self {
             own,
-            window: StackBounds {
-                low: sp,
-                high: sp.saturating_add(FOREIGN_STACK_WINDOW_BYTES),
-            },
+            window: StackBounds { low: sp, ..foreign },
         }
     }
 }

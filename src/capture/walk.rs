@@ -16,11 +16,15 @@
 
 use crate::capture::registers::Registers;
 use crate::capture::rules::{Rule, Rules, Step};
-use crate::capture::stack_memory::{StackBounds, StackMemory, Word};
+use crate::capture::stack_bounds::{StackBounds, mapping_of};
+use crate::capture::stack_memory::{FOREIGN_STACK_WINDOW_BYTES, StackMemory, Word};
 
 /// Stacks up to this many frames are memoized; of deeper ones only the window
 /// that is kept is walked.
 pub(crate) const MEMO_FRAMES: usize = 4096;
+
+/// Stacks other than its own that a thread looks up the bounds of.
+const MAX_LOOKUPS: u32 = 64;
 
 /// A rule reads at most three words: a signal frame's pc, sp and rbp.
 const MEMO_WORDS: usize = (MEMO_FRAMES + 1) * 3;
@@ -166,6 +170,10 @@ pub(crate) struct Stack<'a> {
 /// only the pages for the depth really met are ever touched.
 pub(crate) struct Walker {
     bounds: StackBounds,
+    /// The stack last met that is not the thread's own.
+    foreign: StackBounds,
+    /// How often such a stack was looked up.
+    lookups: u32,
     /// Innermost frames to keep.
     limit: usize,
     /// `HASH_BASE` to the power of `limit`.
@@ -220,6 +228,8 @@ impl Walker {
     /// how many of the innermost frames to keep.
     pub(crate) fn reset(&mut self, bounds: StackBounds, limit: usize) {
         self.bounds = bounds;
+        self.foreign = StackBounds::default();
+        self.lookups = 0;
         self.set_limit(limit);
         self.len = 0;
         self.deep_sp = 0;
@@ -234,6 +244,34 @@ impl Walker {
 
     pub(crate) fn bounds(&self) -> StackBounds {
         self.bounds
+    }
+
+    /// Finds out what stack `sp` is on, which is not within the known bounds
+    /// of the thread's own: a part of that one not met before, or another
+    /// one, whose bounds are returned.
+    #[cold]
+    pub(crate) fn locate(&mut self, sp: u64) -> Option<StackBounds> {
+        if self.foreign.contains(sp) {
+            return Some(self.foreign);
+        }
+        // A program with more stacks than that would look up all the time.
+        let mapping = match self.lookups < MAX_LOOKUPS {
+            true => mapping_of(sp),
+            false => None,
+        };
+        if let Some(mapping) = mapping
+            && self.bounds.high > 0
+            && mapping.contains(self.bounds.high - 1)
+        {
+            self.bounds.low = self.bounds.low.min(mapping.low);
+            return None;
+        }
+        self.lookups += 1;
+        self.foreign = mapping.unwrap_or(StackBounds {
+            low: sp,
+            high: sp.saturating_add(FOREIGN_STACK_WINDOW_BYTES),
+        });
+        Some(self.foreign)
     }
 
     /// The stack at `start`, innermost frame the caller of the function that

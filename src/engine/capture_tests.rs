@@ -1,8 +1,8 @@
 //! The walk against the platform's unwinder, on live stacks.
 
 use super::Engine;
-use crate::capture::loaded_object;
-use crate::capture::stack_memory::StackBounds;
+use crate::capture::registers::Registers;
+use crate::capture::stack_bounds::StackBounds;
 use crate::capture::walk::{MEMO_FRAMES, Walker};
 use crate::untracked;
 use std::hint::black_box;
@@ -10,10 +10,13 @@ use std::hint::black_box;
 static ENGINE: Engine = Engine::new();
 
 fn with_walker<T>(test: impl FnOnce(&mut Walker) -> T) -> T {
-    loaded_object::prepare();
+    ENGINE.deriver.prepare();
     // SAFETY: zeroed memory is a valid walker; leaked, so never unmapped.
     let walker = unsafe { untracked::map_zeroed::<Walker>().unwrap().as_mut() };
-    walker.reset(StackBounds::of_this_thread(), MEMO_FRAMES);
+    walker.reset(
+        StackBounds::of_this_thread(Registers::here().sp),
+        MEMO_FRAMES,
+    );
     test(walker)
 }
 
@@ -169,7 +172,7 @@ fn deep_recursion_beyond_the_memo_keeps_the_innermost_frames() {
 fn a_limit_gives_the_same_key_however_deep_the_rest_is() {
     #[inline(never)]
     fn down(walker: &mut Walker, depth: u32, keys: &mut Vec<u64>) {
-        let start = crate::capture::registers::Registers::here();
+        let start = Registers::here();
         // SAFETY: `start` is of this function.
         let stack = unsafe { ENGINE.stack(walker, start) };
         keys.push(stack.key);

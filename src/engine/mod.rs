@@ -14,13 +14,16 @@ pub(crate) mod thread_end;
 #[cfg(test)]
 mod capture_tests;
 
+use crate::capture::cfi::RuleDeriver;
+use crate::capture::platform;
 use crate::capture::registers::Registers;
 use crate::capture::rules::{Rule, RuleCache, Rules};
-use crate::capture::stack_memory::{ForeignStack, OwnStack, StackBounds};
+use crate::capture::stack_bounds::StackBounds;
+use crate::capture::stack_memory::{ForeignStack, OwnStack};
 use crate::capture::walk::{Ended, Stack, Walker};
-use crate::capture::{cfi, loaded_object, platform};
 use crate::clock::{self, Moment};
-use crate::lock::SpinLock;
+use crate::errno;
+use crate::lock::{Patience, SpinLock};
 use crate::record::peak::Mode;
 use crate::record::sites::SiteId;
 use crate::record::snapshot::{Refusals, Totals};
@@ -31,10 +34,12 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::{
     AtomicU32, AtomicU64, AtomicUsize,
-    Ordering::{Relaxed, Release, SeqCst},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
     compiler_fence, fence,
 };
-use thread::{Registry, Thread, ThreadList, current, gate, set_current};
+use thread::{
+    Current, Operation, RefusedInTransit, Registry, Thread, ThreadList, current, gate, set_current,
+};
 
 /// How long a reader waits for a thread that is in the middle of recording. A
 /// thread that something has suspended there must not hang the program.
@@ -44,6 +49,7 @@ const PAUSE_LIMIT_NS: u64 = 2_000_000_000;
 pub(crate) struct Engine {
     control: ControlWord,
     rules: RuleCache,
+    deriver: RuleDeriver,
     recorder: Recorder,
     threads: ThreadList,
     /// Held by whoever changes the control word or the set of threads.
@@ -52,8 +58,11 @@ pub(crate) struct Engine {
     frame_limit: AtomicUsize,
     /// Counts the runs, so that a block taken out in one is not put into the next.
     run: AtomicU32,
-    /// Operations of threads for which there was no block.
+    /// Allocations of threads for which there was no block.
     blockless: AtomicU64,
+    /// Operations of signal handlers on threads that were getting or giving
+    /// back their block.
+    in_transit: RefusedInTransit,
     /// Pauses that gave up on a suspended thread.
     torn_readings: AtomicU64,
 }
@@ -98,7 +107,7 @@ impl Rules for Engine {
         // The call, not what follows it, tells which rule holds: a call that
         // does not return can be the last instruction of its function.
         self.rules.get(return_address, |address| {
-            cfi::derive(address.wrapping_sub(1))
+            self.deriver.derive(address.wrapping_sub(1))
         })
     }
 
@@ -113,12 +122,14 @@ impl Engine {
         Self {
             control: ControlWord::new(),
             rules: RuleCache::new(),
+            deriver: RuleDeriver::new(),
             recorder: Recorder::new(),
             threads: ThreadList::new(),
             registry: SpinLock::new(Registry::new()),
             frame_limit: AtomicUsize::new(0),
             run: AtomicU32::new(0),
             blockless: AtomicU64::new(0),
+            in_transit: RefusedInTransit::new(),
             torn_readings: AtomicU64::new(0),
         }
     }
@@ -136,7 +147,9 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn on_alloc(&'static self, address: usize, bytes: usize) {
         let start = Registers::here();
-        let Some(inside) = self.enter() else { return };
+        let Some(inside) = self.enter(Operation::Alloc) else {
+            return;
+        };
         if inside.ignoring {
             inside.thread.ignored.set(inside.thread.ignored.get() + 1);
             return;
@@ -166,10 +179,7 @@ impl Engine {
         let now = clock::ticks();
         match self.recorder.alloc(book, &mut stack, address, bytes, now) {
             Ok(true) => {}
-            Ok(false) => inside
-                .thread
-                .reentrant
-                .set(inside.thread.reentrant.get() + 1),
+            Ok(false) => inside.thread.refused.count(Operation::Free),
             Err(_) => inside.thread.dropped.set(inside.thread.dropped.get() + 1),
         }
     }
@@ -177,7 +187,9 @@ impl Engine {
     /// The program is about to free a block.
     #[inline(never)]
     pub(crate) fn on_free(&'static self, address: usize, bytes: usize) {
-        let Some(inside) = self.enter() else { return };
+        let Some(inside) = self.enter(Operation::Free) else {
+            return;
+        };
         self.recorder
             .free(&mut inside.thread.book, address, bytes, clock::ticks());
     }
@@ -185,7 +197,7 @@ impl Engine {
     /// The program is about to reallocate a block.
     #[inline(never)]
     pub(crate) fn before_realloc(&'static self, address: usize) -> Option<Taken> {
-        let _inside = self.enter()?;
+        let _inside = self.enter(Operation::Free)?;
         let site = self.recorder.take(address)?;
         Some(Taken {
             site,
@@ -202,7 +214,9 @@ impl Engine {
         (address, bytes): (usize, usize),
     ) {
         let start = Registers::here();
-        let Some(inside) = self.enter() else { return };
+        let Some(inside) = self.enter(Operation::Alloc) else {
+            return;
+        };
         let taken = taken.filter(|taken| taken.run == self.run.load(Relaxed));
         let Some(Taken { site, .. }) = taken else {
             if address != 0 && !inside.ignoring {
@@ -230,7 +244,9 @@ impl Engine {
             return;
         }
         let start = Registers::here();
-        let Some(inside) = self.enter() else { return };
+        let Some(inside) = self.enter(Operation::Alloc) else {
+            return;
+        };
         let Thread { walker, book, .. } = &mut *inside.thread;
         // SAFETY: `start` is of this function.
         let mut stack = unsafe { self.stack(walker, start) };
@@ -247,16 +263,18 @@ impl Engine {
     /// `start` was taken in a function of this thread that has not returned.
     #[inline(always)]
     unsafe fn stack<'t>(&self, walker: &'t mut Walker, start: Registers) -> Stack<'t> {
-        // SAFETY: the stack pointer is at or below `start.sp` until that
-        // function returns; the walker has this thread's bounds.
-        match unsafe { OwnStack::above(start.sp, walker.bounds()) } {
-            Some(memory) => walker.capture(start, &memory, self, platform::capture),
-            None => {
-                // SAFETY: as above.
-                let memory = unsafe { ForeignStack::above(start.sp, walker.bounds()) };
-                walker.capture_foreign(start, &memory, self, platform::capture)
-            }
+        let bounds = walker.bounds();
+        if !bounds.contains(start.sp)
+            && let Some(foreign) = walker.locate(start.sp)
+        {
+            // SAFETY: the stack pointer is at or below `start.sp` until that
+            // function returns; `locate` found the stack that it is on.
+            let memory = unsafe { ForeignStack::above(start.sp, foreign, bounds) };
+            return walker.capture_foreign(start, &memory, self, platform::capture);
         }
+        // SAFETY: as above; the walker has this thread's bounds.
+        let memory = unsafe { OwnStack::above(start.sp, walker.bounds()) };
+        walker.capture(start, &memory, self, platform::capture)
     }
 
     /// The return addresses that the walk and that the platform's unwinder find
@@ -278,9 +296,7 @@ impl Engine {
         let walked = addresses(unsafe { self.stack(walker, start) });
         // SAFETY: as above.
         let memory = unsafe { OwnStack::above(start.sp, walker.bounds()) };
-        let fresh = memory.map_or_else(Vec::new, |memory| {
-            addresses(walker.capture_foreign(start, &memory, self, |_| 0))
-        });
+        let fresh = addresses(walker.capture_foreign(start, &memory, self, |_| 0));
         let mut found = vec![0; 1 << 16];
         let count = platform::capture(&mut found);
         let own = found[..count]
@@ -294,19 +310,21 @@ impl Engine {
 
     /// Enters the gate. None: not recording, or this thread is inside already.
     #[inline(always)]
-    fn enter(&'static self) -> Option<Inside<'static>> {
-        let mut current = current();
-        if current.is_null() {
-            current = self.adopt_thread()?.as_ptr();
-        }
+    fn enter(&'static self, operation: Operation) -> Option<Inside<'static>> {
+        let current = match current() {
+            Current::Block(thread) => thread,
+            Current::None => self.adopt_thread()?,
+            Current::InTransit => {
+                self.in_transit.count(operation);
+                return None;
+            }
+        };
         // SAFETY: this thread's own block. Others look at its atomics only,
         // and at the rest only while this thread's gate is not busy.
-        let thread = unsafe { &mut *current };
+        let thread = unsafe { &mut *current.as_ptr() };
         let before = thread.gate.load(Relaxed);
         if before & (gate::BUSY | gate::PAUSING) != 0 {
-            thread
-                .reentrant
-                .set(thread.reentrant.get() + u64::from(before & gate::BUSY));
+            thread.refused.count(operation);
             return None;
         }
         let mut control = self.mark_busy(thread, before);
@@ -340,7 +358,7 @@ impl Engine {
     fn act_on(&self, thread: &mut Thread, before: u8, control: Control) -> Option<Control> {
         if control.has(Control::PAUSED) {
             thread.gate.store(before, Release);
-            preserving_errno(|| self.control.wait_for_change(control));
+            errno::preserving(|| self.control.wait_for_change(control));
             return Some(self.mark_busy(thread, before));
         }
         if !control.has(Control::RECORDING) {
@@ -353,58 +371,55 @@ impl Engine {
             (true, true) => Mode::ManyExact,
         };
         thread.walker.set_limit(self.frame_limit.load(Relaxed));
-        thread
-            .book
-            .set_mode(mode, &self.recorder.peak, clock::ticks());
+        thread.book.set_mode(
+            mode,
+            control.has(Control::EXACT),
+            &self.recorder.peak,
+            clock::ticks(),
+        );
         thread.acted_on.set(control);
         Some(self.control.get())
     }
 
-    /// Gives this thread a block.
+    /// Gives this thread a block. A signal handler that interrupts this finds
+    /// the thread in transit and leaves the locks alone.
     #[cold]
     #[inline(never)]
     fn adopt_thread(&'static self) -> Option<NonNull<Thread>> {
-        preserving_errno(|| {
+        set_current(Current::InTransit);
+        let adopted = errno::preserving(|| {
             let mut registry = self.registry.lock();
-            let Some(thread) = registry.claim(&self.threads) else {
-                self.blockless.fetch_add(1, Relaxed);
-                return None;
-            };
+            let thread = registry.claim(&self.threads)?;
             // SAFETY: claimed: this thread's own from now on.
             let own = unsafe { &mut *thread.as_ptr() };
-            // Busy, for what follows may allocate.
-            own.gate.store(gate::BUSY, Relaxed);
             own.acted_on.set(Control::NONE);
             own.engine.set(Some(self));
-            set_current(thread.as_ptr());
             self.recorder.peak.set_threads(registry.alive);
             if registry.alive == 2 {
                 // So far the only other thread kept its part to itself.
                 self.pause(&registry, thread.as_ptr(), || {
-                    let now = clock::ticks();
-                    for other in self.threads.iter().filter(|&other| other != thread) {
-                        // SAFETY: paused: the others are outside the gate.
-                        unsafe { &mut (*other.as_ptr()).book }.publish(&self.recorder.peak, now);
-                    }
+                    self.publish_all_books();
                     self.control.change(Control::MANY, 0);
                 });
             }
             drop(registry);
-            own.walker.reset(
-                StackBounds::of_this_thread(),
-                self.frame_limit.load(Relaxed),
-            );
+            let bounds = StackBounds::of_this_thread(Registers::here().sp);
+            own.walker.reset(bounds, self.frame_limit.load(Relaxed));
             thread_end::arm(thread.as_ptr().cast());
-            own.gate.store(0, Release);
             Some(thread)
-        })
+        });
+        set_current(adopted.map_or(Current::None, Current::Block));
+        if adopted.is_none() {
+            self.blockless.fetch_add(1, Relaxed);
+        }
+        adopted
     }
 
     /// Takes back the block of the thread that is ending. It may allocate
     /// once more, and then gets a block again.
     fn release_thread(&self, thread: NonNull<Thread>) {
+        set_current(Current::InTransit);
         let mut registry = self.registry.lock();
-        set_current(std::ptr::null_mut());
         // SAFETY: this thread's own block, and the registry's lock keeps
         // readers out.
         let own = unsafe { &mut *thread.as_ptr() };
@@ -413,6 +428,68 @@ impl Engine {
         self.recorder.peak.set_threads(registry.alive);
         if registry.alive == 1 {
             self.control.change(0, Control::MANY);
+        }
+        drop(registry);
+        set_current(Current::None);
+    }
+
+    /// Makes the published sum the true one. No thread is inside the gate.
+    fn publish_all_books(&self) {
+        let now = clock::ticks();
+        for thread in self.threads.iter() {
+            // SAFETY: the caller's promise.
+            unsafe { &mut (*thread.as_ptr()).book }.publish(&self.recorder.peak, now);
+        }
+    }
+
+    // ---- fork -------------------------------------------------------------
+
+    /// Before the process is copied: keeps every thread out of the gate, so
+    /// that the copy's tables are whole and no lock in it is held by a thread
+    /// that it does not have.
+    pub(crate) fn before_fork(&'static self) {
+        self.registry.lock_for_fork();
+        self.control.change(Control::PAUSED, 0);
+        control::barrier_everywhere();
+        self.wait_until_outside(current().as_ptr());
+    }
+
+    pub(crate) fn after_fork_in_parent(&'static self) {
+        self.resume();
+        // SAFETY: this thread locked it in `before_fork`.
+        unsafe { self.registry.unlock_after_fork() };
+    }
+
+    /// In the copy only this thread goes on. The books of the others stay part
+    /// of every sum; their blocks serve new threads.
+    pub(crate) fn after_fork_in_child(&'static self) {
+        self.publish_all_books();
+        let own = current().as_ptr();
+        let mut registry = Registry::new();
+        for thread in self.threads.iter() {
+            registry.alive += 1;
+            if thread.as_ptr() != own {
+                // SAFETY: its thread does not exist in this process.
+                unsafe { thread.as_ref() }.gate.store(0, Relaxed);
+                registry.give_back(thread);
+            }
+        }
+        self.recorder.peak.set_threads(registry.alive);
+        // SAFETY: this thread locked it in `before_fork`, in the parent.
+        unsafe { self.registry.unlock_after_fork() };
+        *self.registry.lock() = registry;
+        self.control.change(0, Control::MANY);
+        self.resume();
+    }
+
+    /// Whether this thread may take locks: not if it is a signal handler that
+    /// interrupted their holder.
+    pub(crate) fn may_lock(&self) -> bool {
+        match current() {
+            Current::None => true,
+            Current::InTransit => false,
+            // SAFETY: this thread's own block.
+            Current::Block(thread) => unsafe { thread.as_ref() }.gate.load(Relaxed) == 0,
         }
     }
 
@@ -431,9 +508,13 @@ impl Engine {
             self.wait_until_outside(own);
         }
         let result = action();
+        self.resume();
+        result
+    }
+
+    fn resume(&self) {
         self.control.change(0, Control::PAUSED);
         self.control.wake_all();
-        result
     }
 
     fn wait_until_outside(&self, own: *mut Thread) {
@@ -442,8 +523,9 @@ impl Engine {
             // SAFETY: blocks stay mapped, and the gate is atomic.
             let gate = unsafe { &(*thread.as_ptr()).gate };
             // Acquire: what the thread recorded is visible once it is outside.
-            while gate.load(std::sync::atomic::Ordering::Acquire) & gate::BUSY != 0 {
-                std::thread::yield_now();
+            let mut patience = Patience::default();
+            while gate.load(Acquire) & gate::BUSY != 0 {
+                patience.give_way();
                 if clock::monotonic_ns() > give_up {
                     self.torn_readings.fetch_add(1, Relaxed);
                     return;
@@ -465,7 +547,11 @@ impl Engine {
     }
 
     fn this_thread(&'static self) -> Option<NonNull<Thread>> {
-        NonNull::new(current()).or_else(|| self.adopt_thread())
+        match current() {
+            Current::Block(thread) => Some(thread),
+            Current::None => self.adopt_thread(),
+            Current::InTransit => None,
+        }
     }
 
     /// How many allocations this thread has made while ignoring.
@@ -477,7 +563,7 @@ impl Engine {
 
     /// Starts a run: everything recorded before is forgotten.
     pub(crate) fn start(&'static self, settings: RunSettings) -> Moment {
-        loaded_object::prepare();
+        self.deriver.prepare();
         thread_end::prepare(thread_ended);
         let fence = if control::register_barrier() {
             0
@@ -489,29 +575,26 @@ impl Engine {
         let registry = self.registry.lock();
         let start = Moment::now();
         // Threads that saw the end of the last run late are outside after this.
-        self.pause(
-            &registry,
-            own.map_or(std::ptr::null_mut(), NonNull::as_ptr),
-            || {
-                for thread in self.threads.iter() {
-                    // SAFETY: paused: no thread is inside the gate.
-                    unsafe {
-                        let thread = &mut *thread.as_ptr();
-                        thread.book.reset();
-                        thread.acted_on.set(Control::NONE);
-                        thread.reentrant.set(0);
-                        thread.dropped.set(0);
-                        thread.truncated.set(0);
-                    }
+        self.pausing(&registry, own, || {
+            for thread in self.threads.iter() {
+                // SAFETY: paused: no thread is inside the gate.
+                unsafe {
+                    let thread = &mut *thread.as_ptr();
+                    thread.book.reset();
+                    thread.acted_on.set(Control::NONE);
+                    thread.refused.reset();
+                    thread.dropped.set(0);
+                    thread.truncated.set(0);
                 }
-                // SAFETY: paused, and all books were reset.
-                unsafe { self.recorder.reset(start.ticks) };
-                self.blockless.store(0, Relaxed);
-                self.torn_readings.store(0, Relaxed);
-                self.frame_limit.store(settings.frame_limit, Relaxed);
-                self.run.fetch_add(1, Relaxed);
-            },
-        );
+            }
+            // SAFETY: paused, and all books were reset.
+            unsafe { self.recorder.reset(start.ticks) };
+            self.blockless.store(0, Relaxed);
+            self.torn_readings.store(0, Relaxed);
+            self.frame_limit.store(settings.frame_limit, Relaxed);
+            self.in_transit.reset();
+            self.run.fetch_add(1, Relaxed);
+        });
         let flag = |on, flag| if on { flag } else { 0 };
         self.control.change(
             Control::RECORDING
@@ -526,12 +609,12 @@ impl Engine {
 
     /// Ends the run. Afterwards no thread records, and tables may be read.
     pub(crate) fn stop(&'static self) -> Moment {
-        let own = current();
+        let own = self.this_thread();
         let registry = self.registry.lock();
         let end = Moment::now();
         let flags = Control::RECORDING | Control::AD_HOC | Control::EXACT;
         self.control.change(0, flags);
-        self.pause(&registry, own, || ());
+        self.pausing(&registry, own, || ());
         end
     }
 
@@ -595,7 +678,10 @@ impl Engine {
 
     /// What was refused so far in this run, whose peak was read as `peak_bytes`.
     pub(crate) fn refusals(&self, exact: bool, peak_bytes: u64) -> Refusals {
+        let (reentrant_allocs, reentrant_frees) = self.in_transit.get();
         let mut refusals = Refusals {
+            reentrant_allocs,
+            reentrant_frees,
             dropped_allocs: self.blockless.load(Relaxed),
             torn_readings: self.torn_readings.load(Relaxed),
             ..Refusals::default()
@@ -604,7 +690,9 @@ impl Engine {
             // SAFETY: the cells are plain words written by their thread; a
             // reading takes place when it is outside the gate.
             let thread = unsafe { thread.as_ref() };
-            refusals.reentrant_allocs += thread.reentrant.get();
+            let (allocs, frees) = thread.refused.get();
+            refusals.reentrant_allocs += allocs;
+            refusals.reentrant_frees += frees;
             refusals.dropped_allocs += thread.dropped.get();
             refusals.truncated_stacks += thread.truncated.get();
         }
@@ -648,19 +736,4 @@ unsafe extern "C" fn thread_ended(thread: *mut c_void) {
             engine.release_thread(thread);
         }
     }
-}
-
-/// The program may look at `errno` after an allocation that succeeded.
-fn preserving_errno<T>(work: impl FnOnce() -> T) -> T {
-    #[cfg(target_os = "linux")]
-    {
-        // SAFETY: the thread's own errno.
-        let errno = unsafe { &mut *libc::__errno_location() };
-        let before = *errno;
-        let result = work();
-        *errno = before;
-        result
-    }
-    #[cfg(not(target_os = "linux"))]
-    work()
 }

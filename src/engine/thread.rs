@@ -10,7 +10,7 @@ use crate::untracked;
 use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{
-    AtomicPtr, AtomicU8,
+    AtomicPtr, AtomicU8, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -31,8 +31,7 @@ pub(crate) struct Thread {
     pub(crate) gate: AtomicU8,
     /// The control word that the book's mode was set for.
     pub(crate) acted_on: Cell<Control>,
-    /// Operations refused because the gate was busy.
-    pub(crate) reentrant: Cell<u64>,
+    pub(crate) refused: Refused,
     /// Allocations seen while ignoring; how `Profiler` finds out whether the
     /// allocator is installed.
     pub(crate) ignored: Cell<u64>,
@@ -130,18 +129,117 @@ impl Registry {
     }
 }
 
+/// What a refused operation would have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Alloc,
+    Free,
+}
+
+/// Operations of signal handlers that interrupted recording on the same thread.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    allocs: Cell<u64>,
+    frees: Cell<u64>,
+}
+
+impl Refused {
+    #[cold]
+    pub(crate) fn count(&self, operation: Operation) {
+        let count = match operation {
+            Operation::Alloc => &self.allocs,
+            Operation::Free => &self.frees,
+        };
+        count.set(count.get() + 1);
+    }
+
+    pub(crate) fn get(&self) -> (u64, u64) {
+        (self.allocs.get(), self.frees.get())
+    }
+
+    pub(crate) fn reset(&self) {
+        self.allocs.set(0);
+        self.frees.set(0);
+    }
+}
+
+/// As [`Refused`], for threads that have no block at that moment.
+#[derive(Debug)]
+pub(crate) struct RefusedInTransit {
+    allocs: AtomicU64,
+    frees: AtomicU64,
+}
+
+impl RefusedInTransit {
+    pub(crate) const fn new() -> Self {
+        Self {
+            allocs: AtomicU64::new(0),
+            frees: AtomicU64::new(0),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn count(&self, operation: Operation) {
+        let count = match operation {
+            Operation::Alloc => &self.allocs,
+            Operation::Free => &self.frees,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> (u64, u64) {
+        (self.allocs.load(Relaxed), self.frees.load(Relaxed))
+    }
+
+    pub(crate) fn reset(&self) {
+        self.allocs.store(0, Relaxed);
+        self.frees.store(0, Relaxed);
+    }
+}
+
 thread_local! {
-    /// This thread's block. Const and without a destructor, so that it can be
-    /// read at any time of a thread's life without allocating.
+    /// This thread's block, null, or [`IN_TRANSIT`]. Const and without a
+    /// destructor, so that it can be read at any time of a thread's life
+    /// without allocating.
     static CURRENT: Cell<*mut Thread> = const { Cell::new(null_mut()) };
 }
 
-/// This thread's block, if it has one.
-#[inline(always)]
-pub(crate) fn current() -> *mut Thread {
-    CURRENT.get()
+/// An address that no block has.
+const IN_TRANSIT: *mut Thread = std::ptr::without_provenance_mut(1);
+
+/// Whether this thread has a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Current {
+    None,
+    /// It is getting one, or giving it back.
+    InTransit,
+    Block(NonNull<Thread>),
 }
 
-pub(crate) fn set_current(thread: *mut Thread) {
-    CURRENT.set(thread);
+impl Current {
+    /// The block's address, or null.
+    pub(crate) fn as_ptr(self) -> *mut Thread {
+        match self {
+            Self::Block(thread) => thread.as_ptr(),
+            Self::None | Self::InTransit => null_mut(),
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn current() -> Current {
+    let current = CURRENT.get();
+    match NonNull::new(current) {
+        Some(_) if current == IN_TRANSIT => Current::InTransit,
+        Some(thread) => Current::Block(thread),
+        None => Current::None,
+    }
+}
+
+pub(crate) fn set_current(current: Current) {
+    CURRENT.set(match current {
+        Current::None => null_mut(),
+        Current::InTransit => IN_TRANSIT,
+        Current::Block(thread) => thread.as_ptr(),
+    });
 }

@@ -16,6 +16,8 @@ const CHUNK: usize = 1 << 10;
 #[derive(Debug)]
 pub(crate) struct Book {
     mode: Mode,
+    /// Whether sites that several threads have used are summed at every change.
+    exact: bool,
     /// Publish when `live` leaves this range.
     low: i64,
     high: i64,
@@ -37,8 +39,9 @@ pub(crate) struct Book {
 
 impl Book {
     /// Sets how this book notices peaks, from the present state of `peak`.
-    pub(crate) fn set_mode(&mut self, mode: Mode, peak: &Peak, now: u64) {
+    pub(crate) fn set_mode(&mut self, mode: Mode, exact: bool, peak: &Peak, now: u64) {
         self.mode = mode;
+        self.exact = exact;
         match mode {
             Mode::Single => {
                 self.others = peak.published().minus(self.published);
@@ -78,7 +81,7 @@ impl Book {
         if self.mode == Mode::ManyExact {
             return self.count_exact(site, change, now, sites, peak);
         }
-        self.apply(site, change, sites, peak, false)?;
+        self.apply(site, change, sites, peak)?;
         let live = self.live_bytes.get() as i64;
         if (change.can_grow() && live >= self.high) || (change.can_shrink() && live < self.low) {
             match self.mode {
@@ -103,7 +106,7 @@ impl Book {
         peak: &Peak,
     ) -> Result<(), NoCounters> {
         let held = peak.lock();
-        self.apply(site, change, sites, peak, true)?;
+        self.apply(site, change, sites, peak)?;
         let live = self.live();
         peak.publish(live.minus(self.published), now, &held);
         self.published = live;
@@ -117,7 +120,6 @@ impl Book {
         change: &Change,
         sites: &Sites,
         peak: &Peak,
-        exact: bool,
     ) -> Result<(), NoCounters> {
         let Some(counters) = self.counters.get_or_map(site.get() as usize) else {
             return Err(NoCounters);
@@ -132,7 +134,7 @@ impl Book {
         counters.apply(change);
         if sites.is_shared(site) {
             if let Some(site) = sites.get(site) {
-                counters.update_shared_max(&site.max, exact);
+                counters.update_shared_max(&site.max, self.exact);
             }
         } else if change.can_grow() {
             counters.update_own_max();

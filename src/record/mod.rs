@@ -201,7 +201,9 @@ impl Recorder {
                 // Clocks of two processors may differ by a few ticks.
                 lifetimes_us: scale.to_us((lifetimes as i64).max(0) as u64),
                 max_bytes: sum.owner_max.bytes,
-                max_blocks: u64::from(sum.owner_max.blocks as u32),
+                // Parts of several threads that were published at different
+                // moments can add up to less than one block.
+                max_blocks: (sum.owner_max.blocks as u32 as i32).max(0) as u64,
                 peak_bytes: sum.peak.bytes,
                 peak_blocks: u64::from(sum.peak.blocks),
                 end_bytes: sum.live.bytes,

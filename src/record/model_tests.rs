@@ -147,7 +147,7 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
     recorder.peak.set_threads(books as u32);
     let mut books: Vec<_> = (0..books).map(|_| new_book()).collect();
     for book in &mut books {
-        book.set_mode(mode, &recorder.peak, 0);
+        book.set_mode(mode, mode == Mode::ManyExact, &recorder.peak, 0);
     }
     let mut model = Model::default();
     let mut now = 0;

@@ -160,13 +160,18 @@ impl SiteCounters {
                 .set(self.epoch_and_shared.get() | SHARED);
         }
         let change = self.live().minus(self.max_or_published());
-        let slack = if exact { 0 } else { shared.slack_bytes() };
-        if (change.bytes as i64).unsigned_abs() > slack || (exact && change.blocks != 0) {
-            // Blocks wrap at 32 bits here and at 64 there.
-            let blocks = i64::from(change.blocks as u32 as i32) as u64;
+        // Blocks wrap at 32 bits here and at 64 there.
+        let blocks = i64::from(change.blocks as u32 as i32);
+        let slack = match exact {
+            true => Amount::default(),
+            false => shared.slack(),
+        };
+        if (change.bytes as i64).unsigned_abs() > slack.bytes
+            || blocks.unsigned_abs() > slack.blocks
+        {
             shared.publish(Amount {
                 bytes: change.bytes,
-                blocks,
+                blocks: blocks as u64,
             });
             self.set_published(self.live());
         }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 const SLACK_DIVISOR: u64 = 64;
 const SLACK_BYTES_MIN: u64 = 1024;
+const SLACK_BLOCKS_MIN: u64 = 16;
 
 /// Zeroed memory is a site that no thread has used.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct SharedMax {
     owner: AtomicPtr<SiteCounters>,
     /// How far a thread's part may change before it is published.
     slack_bytes: AtomicU64,
+    slack_blocks: AtomicU64,
     sums: SpinLock<Sums>,
 }
 
@@ -58,6 +60,7 @@ impl SharedMax {
             sums.live = sums.owner_part;
             sums.max = sums.live;
             self.slack_bytes.store(SLACK_BYTES_MIN, Relaxed);
+            self.slack_blocks.store(SLACK_BLOCKS_MIN, Relaxed);
         }
         mark_shared();
         Joined::AsSharer
@@ -73,9 +76,11 @@ impl SharedMax {
         sums.owner_part
     }
 
-    #[inline]
-    pub(crate) fn slack_bytes(&self) -> u64 {
-        self.slack_bytes.load(Relaxed)
+    pub(crate) fn slack(&self) -> Amount {
+        Amount {
+            bytes: self.slack_bytes.load(Relaxed),
+            blocks: self.slack_blocks.load(Relaxed),
+        }
     }
 
     /// Adds one thread's change to the site's sum.
@@ -84,8 +89,14 @@ impl SharedMax {
         sums.live = sums.live.plus(change);
         if sums.live.bytes as i64 >= sums.max.bytes as i64 {
             sums.max = sums.live;
-            let slack = (sums.max.bytes / SLACK_DIVISOR).max(SLACK_BYTES_MIN);
-            self.slack_bytes.store(slack, Relaxed);
+            let slack = |max: u64, min: u64| (max / SLACK_DIVISOR).max(min);
+            let Amount { bytes, blocks } = sums.max;
+            // Negative blocks are those of threads that have not published yet.
+            let blocks = (blocks as i64).max(0) as u64;
+            self.slack_bytes
+                .store(slack(bytes, SLACK_BYTES_MIN), Relaxed);
+            self.slack_blocks
+                .store(slack(blocks, SLACK_BLOCKS_MIN), Relaxed);
         }
     }
 

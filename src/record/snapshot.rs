@@ -70,6 +70,8 @@ pub(crate) struct Refusals {
     /// Allocations made while the profiler itself was at work on the same
     /// thread (a signal handler that allocates): not recorded.
     pub(crate) reentrant_allocs: u64,
+    /// Frees of the same kind: their blocks, if recorded, stay counted as live.
+    pub(crate) reentrant_frees: u64,
     /// Allocations dropped because a named limit was reached or the system
     /// gave no memory for the tables.
     pub(crate) dropped_allocs: u64,
@@ -82,7 +84,8 @@ pub(crate) struct Refusals {
     /// one; 0 means that the reported peak is exact.
     pub(crate) peak_slack_bytes: u64,
     /// Sites used by several threads, whose `max_bytes` is known to within 1/64
-    /// (or, if that is more, 1 KiB) for each of these threads.
+    /// (or, if that is more, 1 KiB) for each of these threads, and whose
+    /// `max_blocks` to within 1/64 or 16.
     pub(crate) bounded_max_sites: u64,
 }
 

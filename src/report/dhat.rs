@@ -115,6 +115,7 @@ struct Exactness {
 #[derive(Serialize)]
 struct Refused {
     reentrant_allocs: u64,
+    reentrant_frees: u64,
     dropped_allocs: u64,
     truncated_stacks: u64,
     torn_readings: u64,
@@ -135,6 +136,7 @@ impl Extension {
             },
             refused: Refused {
                 reentrant_allocs: refusals.reentrant_allocs,
+                reentrant_frees: refusals.reentrant_frees,
                 dropped_allocs: refusals.dropped_allocs,
                 truncated_stacks: refusals.truncated_stacks,
                 torn_readings: refusals.torn_readings,

@@ -75,6 +75,11 @@ fn limits(profile: &Profile<'_>) -> Vec<String> {
             "Do not allocate in signal handlers.",
         ),
         (
+            "Frees not recorded for the same reason, whose blocks stay counted as live",
+            refusals.reentrant_frees,
+            "Do not free in signal handlers.",
+        ),
+        (
             "Stacks that end early at a frame without unwind information",
             refusals.truncated_stacks,
             "Compile C code with -fasynchronous-unwind-tables, Rust with -C force-unwind-tables=yes.",

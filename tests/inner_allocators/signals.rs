@@ -22,8 +22,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     }),
     Scenario::new("signals/rusts_alternate_stack", interrupted, |child| {
         every_block_is_accounted_for(child, "alternate, Rust's");
-    })
-    .ignored("deriving an unwind rule needs more stack than there is"),
+    }),
     Scenario::new("signals/frees_too", frees_too, |child| {
         let child = child.allocator("signal-safe").argument("own frees");
         let ended = child.run().exited_with(0);
@@ -31,8 +30,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         let (recorded, refused) = (blocks_in(&profile, "handler_block"), profile.refused());
         // A refused free is no refused allocation.
         assert_eq!(recorded + refused.reentrant_allocs, ended.told("handled"));
-    })
-    .ignored("refused frees are told as refused allocations"),
+    }),
     Scenario::new("signals/during_readings", during_readings, |child| {
         let child = child.allocator("signal-safe").argument("own frees");
         child.run().exited_with(0).profile();
@@ -42,8 +40,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         let ended = child.run().exited_with(0);
         assert!(ended.told("handled") >= 500);
         ended.profile();
-    })
-    .ignored("a signal in a thread's first operation waits for the lock it interrupts"),
+    }),
 ];
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);

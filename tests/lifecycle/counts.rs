@@ -45,8 +45,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             let shared = profile.sum_in("shared_site");
             assert_eq!((shared.tbk, shared.mb, shared.mbk), (1_002, 10_000, 1_000));
         },
-    )
-    .ignored("exact peaks: once one thread is left, shared sites are counted with slack"),
+    ),
     Scenario::new(
         "counts/blocks_at_a_shared_maximum",
         blocks_at_a_shared_maximum,
@@ -54,10 +53,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             let profile = child.run().exited_with(0).profile();
             let shared = profile.sum_in("small_block");
             assert_eq!(profile.points_in("small_block").len(), 1, "one site");
-            assert!((50..=101).contains(&shared.mbk), "{shared:?}");
+            // 51 blocks of 5,000 bytes, less what three threads may not have told.
+            assert!(shared.mbk.abs_diff(51) <= 3 * 16, "{shared:?}");
+            assert!(shared.mb.abs_diff(51 * 5_000) <= 3 * 5_000, "{shared:?}");
         },
-    )
-    .ignored("blocks at a shared site's maximum go below 0, and wrap"),
+    ),
     Scenario::new("counts/lifetimes", lifetimes, |child| {
         let profile = child.run().exited_with(0).profile();
         let resized = profile.sum_in("resized_block");

@@ -30,8 +30,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "ends/exit_while_the_profiler_is_dropped",
         exit_while_the_profiler_is_dropped,
         exit_while_the_profiler_is_dropped_loses_nothing,
-    )
-    .ignored("an exit does not wait for a profile that is being written"),
+    ),
     Scenario::new("ends/panic_in_main", panic_in_main, |child| {
         let ended = child.run().exited_with(101);
         assert!(ended.stderr.contains("the program's own panic"));

@@ -14,20 +14,17 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "fork/child_leaves",
         || fork_under_load(300, leave),
         no_fork_hangs,
-    )
-    .ignored("a child inherits locks that are held, and no holder"),
+    ),
     Scenario::new(
         "fork/child_exits",
         || fork_under_load(12, exit),
         no_fork_hangs,
-    )
-    .ignored("a child waits for threads that recorded at the fork, or hangs"),
+    ),
     Scenario::new(
         "fork/child_starts_a_thread",
         || fork_under_load(100, start_a_thread),
         no_fork_hangs,
-    )
-    .ignored("a child inherits locks that are held, and no holder"),
+    ),
     Scenario::new("fork/child_alone", child_alone, |child| {
         let ended = child.run().exited_with(0);
         let profile = Profile::read(&ended.path("dhat-heap.json"));

@@ -60,8 +60,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             let ended = child.run().exited_with(0);
             assert!(ended.profile().sum_in("hammer").tbk > 64);
         }
-    })
-    .ignored("blocks at a shared site's maximum go below 0, and wrap"),
+    }),
 ];
 
 // ---- churn ------------------------------------------------------------------
