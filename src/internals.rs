@@ -2,10 +2,10 @@
 //! users: nothing here is stable.
 
 use crate::alloc::ENGINE;
-use crate::capture::cfi;
 use crate::capture::registers::Registers;
 use crate::capture::rules::Rules;
-use crate::capture::stack_memory::{OwnStack, StackBounds};
+use crate::capture::stack_bounds::StackBounds;
+use crate::capture::stack_memory::OwnStack;
 use crate::capture::walk::{Stack, Walker};
 use crate::clock;
 use crate::record::block_map::BlockMap;
@@ -32,7 +32,7 @@ pub fn cached_rule(return_address: u64) -> impl Copy {
 /// As [`cached_rule`] where the cache does not have it.
 #[inline(always)]
 pub fn derived_rule(return_address: u64) -> impl Copy {
-    cfi::derive(return_address.wrapping_sub(1))
+    ENGINE.derived_rule(return_address)
 }
 
 /// What the allocator does after an allocation while recording.
@@ -69,6 +69,7 @@ impl Parts {
     /// If the system gives no memory.
     #[allow(clippy::new_without_default, reason = "a constructor of a handle")]
     pub fn new(frame_limit: usize) -> Self {
+        ENGINE.prepare_to_derive();
         // SAFETY: zeroed memory is a valid walker and a valid book.
         let (walker, book) = unsafe {
             (
@@ -87,9 +88,12 @@ impl Parts {
         // SAFETY: just mapped, and used by `parts` alone.
         unsafe {
             let walker = parts.walker.as_mut();
-            walker.reset(StackBounds::of_this_thread(), frame_limit);
+            walker.reset(
+                StackBounds::of_this_thread(Registers::here().sp),
+                frame_limit,
+            );
             let book = parts.book.as_mut();
-            book.set_mode(Mode::Single, &parts.peak, 0);
+            book.set_mode(Mode::Single, false, &parts.peak, 0);
         }
         parts
     }
@@ -102,7 +106,6 @@ impl Parts {
         let walker = unsafe { self.walker.as_mut() };
         // SAFETY: `start` is of this function.
         let memory = unsafe { OwnStack::above(start.sp, walker.bounds()) };
-        let memory = memory.expect("parts serve the thread that made them");
         Walked {
             stack: walker.capture(start, &memory, &ENGINE, |_| 0),
             // SAFETY: used by `self` alone.
@@ -119,7 +122,6 @@ impl Parts {
         let walker = unsafe { self.walker.as_mut() };
         // SAFETY: `start` is of this function.
         let memory = unsafe { OwnStack::above(start.sp, walker.bounds()) };
-        let memory = memory.expect("parts serve the thread that made them");
         Walked {
             stack: walker.capture_foreign(start, &memory, &ENGINE, |_| 0),
             // SAFETY: used by `self` alone.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// themselves.
 const LAYERS: &[&[&str]] = &[
     &["lib"],
+    &["internals"],
     &["assert", "stats"],
     &["profiler"],
     &["alloc", "report", "process"],

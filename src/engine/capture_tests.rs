@@ -10,7 +10,7 @@ use std::hint::black_box;
 static ENGINE: Engine = Engine::new();
 
 fn with_walker<T>(test: impl FnOnce(&mut Walker) -> T) -> T {
-    ENGINE.deriver.prepare();
+    ENGINE.prepare_to_derive();
     // SAFETY: zeroed memory is a valid walker; leaked, so never unmapped.
     let walker = unsafe { untracked::map_zeroed::<Walker>().unwrap().as_mut() };
     walker.reset(

@@ -106,9 +106,8 @@ impl Rules for Engine {
     fn rule(&self, return_address: u64) -> Rule {
         // The call, not what follows it, tells which rule holds: a call that
         // does not return can be the last instruction of its function.
-        self.rules.get(return_address, |address| {
-            self.deriver.derive(address.wrapping_sub(1))
-        })
+        self.rules
+            .get(return_address, |address| self.derived_rule(address))
     }
 
     #[inline(always)]
@@ -139,6 +138,16 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn records_heap(&self) -> bool {
         self.control.records_heap()
+    }
+
+    /// Called before the first walk.
+    pub(crate) fn prepare_to_derive(&self) {
+        self.deriver.prepare();
+    }
+
+    /// The rule of a return address, without the cache.
+    pub(crate) fn derived_rule(&self, return_address: u64) -> Rule {
+        self.deriver.derive(return_address.wrapping_sub(1))
     }
 
     // ---- operations -------------------------------------------------------
@@ -563,7 +572,7 @@ impl Engine {
 
     /// Starts a run: everything recorded before is forgotten.
     pub(crate) fn start(&'static self, settings: RunSettings) -> Moment {
-        self.deriver.prepare();
+        self.prepare_to_derive();
         thread_end::prepare(thread_ended);
         let fence = if control::register_barrier() {
             0
