@@ -232,8 +232,9 @@ impl ProfilerBuilder {
     /// * `None`: nothing is left out.
     ///
     /// In either case at most 4,096 frames of a stack are kept. The default is
-    /// `Some(64)`; more frames cost no time, but make more distinct stacks
-    /// where functions recurse.
+    /// `Some(64)`. More frames take no more time in stacks of up to 4,096, but
+    /// make more distinct stacks where functions recurse; in deeper ones all
+    /// that are kept are walked each time.
     ///
     /// # Examples
     /// ```no_run

@@ -20,6 +20,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("signals/alternate_stack", interrupted, |child| {
         every_block_is_accounted_for(child, "alternate");
     }),
+    // Rust's own alternate stack has 8 KiB, of which the kernel takes a part. What
+    // is optimized needs less than 3 KiB of it; a debug build of the crate, 24.
+    #[cfg(not(debug_assertions))]
     Scenario::new("signals/rusts_alternate_stack", interrupted, |child| {
         every_block_is_accounted_for(child, "alternate, Rust's");
     }),

@@ -195,7 +195,7 @@ fn stack_needs_are_small(child: Child) {
     let ended = child.run().exited_with(0);
     let (first, later) = match cfg!(debug_assertions) {
         true => (24 << 10, 8 << 10),
-        false => (8 << 10, 2 << 10),
+        false => (3 << 10, 1 << 10),
     };
     for (when, limit) in [
         ("first ever", first),
