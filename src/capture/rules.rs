@@ -68,6 +68,12 @@ impl Rule {
         Self(kind << 29 | rbp_slot << OFFSET_BITS | words as u32)
     }
 
+    /// Whether no walk gets beyond a function with this rule, whatever lies on
+    /// the stack.
+    pub(crate) fn ends_every_walk(self) -> bool {
+        matches!(self.unpack(), Step::End | Step::NoInformation | Step::Unfit)
+    }
+
     #[inline(always)]
     pub(crate) fn unpack(self) -> Step {
         let offset = (i64::from(self.0 & ((1 << OFFSET_BITS) - 1)) - OFFSET_BIAS) * 8;

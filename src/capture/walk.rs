@@ -11,6 +11,11 @@
 //! walk goes on by rules from there. So a walk with the memo gives exactly what
 //! a walk without it gives.
 //!
+//! A frame's fp matters only if a frame further out is found by it before another
+//! restores fp from the stack. Where it does not, the word that it was read from is
+//! not an input, and is neither remembered nor compared: in code without frame
+//! pointers that is half of all words.
+//!
 //! Joining starts from the inner end only: matched from the outer end, a stale
 //! word of a returned frame could pass for a live one.
 
@@ -55,12 +60,24 @@ pub(crate) struct Frame {
     prefix_hash: u64,
     /// How many of the memo's words belong to this frame and the outer ones.
     words_end: u32,
+    onward: Onward,
+    /// Whether the frames further out depend on `state.fp`.
+    fp_matters: bool,
     /// Where `record` keeps this frame in its stack tree; 0 if not yet asked.
     /// Holds only for a stack that is kept whole.
     pub(crate) node: u32,
 }
 
 impl Frame {
+    /// Whether a walk that comes to `state` goes on as from this frame, the
+    /// same stack words given.
+    #[inline(always)]
+    fn leads_on_like(&self, state: &State) -> bool {
+        self.state.sp == state.sp
+            && self.state.return_address == state.return_address
+            && (self.state.fp == state.fp || !self.fp_matters)
+    }
+
     pub(crate) fn return_address(&self) -> u64 {
         self.state.return_address
     }
@@ -80,9 +97,34 @@ struct FreshFrame {
     state: State,
     /// Where `fp` was saved; 0 if it is unchanged.
     fp_at: u64,
+    /// What the rule of the function returned to, which finds the next frame
+    /// outward, does with `state.fp`.
+    onward: Onward,
     /// 0 for most frames: their return address lies just below `sp`. Else one
     /// of the tags below, on the address that it says.
     special: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Onward {
+    /// Nothing: it restores another one, or there is no next frame.
+    #[default]
+    Forgets,
+    /// It passes it on.
+    Keeps,
+    /// The next frame is found by it.
+    Uses,
+}
+
+impl Onward {
+    #[inline(always)]
+    fn of(rule: Rule) -> Self {
+        match rule.unpack() {
+            Step::FromFp { .. } | Step::FromFpWord { .. } => Self::Uses,
+            Step::FromSp { rbp_slot: 0, .. } => Self::Keeps,
+            _ => Self::Forgets,
+        }
+    }
 }
 
 /// The frame's sp was read at this address.
@@ -95,14 +137,14 @@ impl FreshFrame {
     /// Writes the words that the frame was found by to `words[start..]`.
     /// Returns the index behind the last.
     #[inline(always)]
-    fn write_words(&self, words: &mut [Word; MEMO_WORDS], start: u32) -> u32 {
+    fn write_words(&self, fp_matters: bool, words: &mut [Word; MEMO_WORDS], start: u32) -> u32 {
         let State {
             return_address,
             sp,
             fp,
         } = self.state;
         if self.special != 0 {
-            return self.write_special_words(words, start);
+            return self.write_special_words(fp_matters, words, start);
         }
         let place = start as usize;
         words[place] = Word {
@@ -113,11 +155,16 @@ impl FreshFrame {
             address: self.fp_at,
             value: fp,
         };
-        start + 1 + u32::from(self.fp_at != 0)
+        start + 1 + u32::from(fp_matters && self.fp_at != 0)
     }
 
     #[cold]
-    fn write_special_words(&self, words: &mut [Word; MEMO_WORDS], start: u32) -> u32 {
+    fn write_special_words(
+        &self,
+        fp_matters: bool,
+        words: &mut [Word; MEMO_WORDS],
+        start: u32,
+    ) -> u32 {
         let State {
             return_address,
             sp,
@@ -148,7 +195,7 @@ impl FreshFrame {
             special: 0,
             ..*self
         };
-        ordinary.write_words(words, start + 1)
+        ordinary.write_words(fp_matters, words, start + 1)
     }
 }
 
@@ -183,6 +230,9 @@ pub(crate) struct Walker {
     /// The memo: the last stack's frames, outermost first.
     len: usize,
     ended: Ended,
+    /// Whether the memo's outer end depends on nothing but its outermost
+    /// frame and the words that are remembered.
+    is_sound: bool,
     frames: [Frame; MEMO_FRAMES],
     words: [Word; MEMO_WORDS],
     fresh: [FreshFrame; MEMO_FRAMES],
@@ -326,7 +376,7 @@ impl Walker {
         let mut rule = rules.rule_at(start.pc);
         let mut fresh = 0;
         // The memo's frames from here outward may still be joined.
-        let mut candidates = self.len;
+        let mut candidates = if self.is_sound { self.len } else { 0 };
         loop {
             if fresh == MEMO_FRAMES {
                 return Err(TooDeep);
@@ -335,6 +385,7 @@ impl Walker {
             if let Some(ended) = step(rule, sp, fp, memory, found) {
                 self.len = 0;
                 self.ended = ended;
+                self.is_sound = rule.ends_every_walk();
                 break;
             }
             let state = found.state;
@@ -342,8 +393,9 @@ impl Walker {
                 candidates -= 1;
             }
             let mut outermost = fresh;
-            if candidates > 0 && self.frames[candidates - 1].state == state {
+            if candidates > 0 && self.frames[candidates - 1].leads_on_like(&state) {
                 let joined = candidates - 1;
+                self.fresh[fresh].onward = self.frames[joined].onward;
                 let holds_from = self.unchanged_from(joined, memory);
                 if holds_from == 0 {
                     self.join(joined, fresh);
@@ -354,14 +406,16 @@ impl Walker {
                     return Err(TooDeep);
                 }
                 for kept in (holds_from..joined).rev() {
+                    let inner_fp = self.fresh[outermost].state.fp;
                     outermost += 1;
-                    self.fresh[outermost] = self.as_fresh(kept);
+                    self.fresh[outermost] = self.as_fresh(kept, inner_fp, memory)?;
                 }
                 candidates = holds_from;
             }
             let state = self.fresh[outermost].state;
             (sp, fp) = (state.sp, state.fp);
             rule = rules.rule(state.return_address);
+            self.fresh[outermost].onward = Onward::of(rule);
             fresh = outermost + 1;
         }
         if self.len + fresh > MEMO_FRAMES {
@@ -403,9 +457,10 @@ impl Walker {
     fn join(&mut self, joined: usize, found: usize) {
         self.len = joined + 1;
         let start = self.words_start(joined);
-        let found = &self.fresh[found];
-        self.frames[joined].words_end = found.write_words(&mut self.words, start);
-        self.frames[joined].found = (found.fp_at, found.special);
+        let (found, frame) = (&self.fresh[found], &mut self.frames[joined]);
+        frame.words_end = found.write_words(frame.fp_matters, &mut self.words, start);
+        frame.state.fp = found.state.fp;
+        frame.found = (found.fp_at, found.special);
     }
 
     #[inline(always)]
@@ -418,33 +473,52 @@ impl Walker {
 
     #[inline(always)]
     fn push(&mut self, found: &FreshFrame) {
-        let hash = match self.len {
-            0 => 0,
-            len => self.frames[len - 1].prefix_hash,
+        let (hash, start, matters_further_out) = match self.len {
+            0 => (0, 0, false),
+            len => {
+                let outer = &self.frames[len - 1];
+                (outer.prefix_hash, outer.words_end, outer.fp_matters)
+            }
         };
-        let start = self.words_start(self.len);
+        let fp_matters = match found.onward {
+            Onward::Uses => true,
+            Onward::Keeps => matters_further_out,
+            Onward::Forgets => false,
+        };
         self.frames[self.len] = Frame {
             state: found.state,
             found: (found.fp_at, found.special),
             prefix_hash: extend(hash, found.state.return_address),
-            words_end: found.write_words(&mut self.words, start),
+            words_end: found.write_words(fp_matters, &mut self.words, start),
+            onward: found.onward,
+            fp_matters,
             node: 0,
         };
         self.len += 1;
     }
 
-    /// A memo frame that holds, in the form of a frame just found.
-    fn as_fresh(&self, index: usize) -> FreshFrame {
-        let Frame {
-            state,
-            found: (fp_at, special),
-            ..
-        } = self.frames[index];
-        FreshFrame {
-            state,
+    /// A memo frame that holds, in the form of a frame just found. Its fp may
+    /// not have mattered, and matter now: it is found again, from where it
+    /// was saved or from the frame inside of it.
+    fn as_fresh<M: StackMemory>(
+        &self,
+        index: usize,
+        inner_fp: u64,
+        memory: &M,
+    ) -> Result<FreshFrame, TooDeep> {
+        let frame = &self.frames[index];
+        let (fp_at, special) = frame.found;
+        let fp = match (fp_at, special & TAGS) {
+            (_, SIGNAL) => frame.state.fp,
+            (0, _) => inner_fp,
+            _ => memory.word(fp_at, fp_at).ok_or(TooDeep)?,
+        };
+        Ok(FreshFrame {
+            state: State { fp, ..frame.state },
             fp_at,
+            onward: frame.onward,
             special,
-        }
+        })
     }
 
     #[inline(always)]
@@ -522,6 +596,7 @@ impl Walker {
                     fp: 0,
                 },
                 fp_at: 0,
+                onward: Onward::Forgets,
                 special: 0,
             });
         }
@@ -632,6 +707,7 @@ fn signal_step<M: StackMemory>(sp: u64, memory: &M, found: &mut FreshFrame) -> O
             fp,
         },
         fp_at: 0,
+        onward: Onward::Forgets,
         special: sp | SIGNAL,
     };
     None

@@ -79,7 +79,7 @@ impl Book {
         peak: &Peak,
     ) -> Result<(), NoCounters> {
         if self.mode == Mode::ManyExact {
-            return self.count_exact(site, change, now, sites, peak);
+            return self.count_exact(site, *change, now, sites, peak);
         }
         self.apply(site, change, sites, peak)?;
         let live = self.live_bytes.get() as i64;
@@ -100,13 +100,13 @@ impl Book {
     fn count_exact(
         &mut self,
         site: SiteId,
-        change: &Change,
+        change: Change,
         now: u64,
         sites: &Sites,
         peak: &Peak,
     ) -> Result<(), NoCounters> {
         let held = peak.lock();
-        self.apply(site, change, sites, peak)?;
+        self.apply(site, &change, sites, peak)?;
         let live = self.live();
         peak.publish(live.minus(self.published), now, &held);
         self.published = live;
