@@ -73,16 +73,18 @@ impl RuleDeriver {
         if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
             return Rule::UNFIT;
         }
+        // Before the lock: with an old C library this waits for the loader,
+        // whose lock's holder may be about to derive a rule.
+        let Some(object) = LoadedObject::containing(pc) else {
+            return Rule::NO_INFORMATION;
+        };
         let mut memory = self.context.lock();
         let Some(ContextMemory(context)) = &mut *memory else {
             return Rule::UNFIT;
         };
         // SAFETY: written by `prepare`, and this is the lock's holder.
         let context = unsafe { context.as_mut() };
-        match LoadedObject::containing(pc) {
-            Some(object) => derive_in(&object, pc, context).unwrap_or(Rule::NO_INFORMATION),
-            None => Rule::NO_INFORMATION,
-        }
+        derive_in(&object, pc, context).unwrap_or(Rule::NO_INFORMATION)
     }
 }
 

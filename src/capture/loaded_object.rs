@@ -74,16 +74,22 @@ impl Search {
     fn by_find_object(find: FindObject, pc: u64) -> Option<Self> {
         let mut found = DlFindObject::default();
         // SAFETY: the C library's function, given a result to fill in.
-        if unsafe { find(pc as *mut c_void, &mut found) } != 0 {
+        if unsafe { find(pc as *mut c_void, &mut found) } != 0 || found.link_map.is_null() {
             return None;
         }
         let header = found.eh_frame as u64;
-        let start = found.map_start as u64;
-        let end = found.map_end as u64;
-        // SAFETY: a loaded object starts with its ELF header, whose program
-        // headers the loader itself has read at that place.
-        let segment = unsafe { segment_containing(start, end, header) };
-        let (segment_start, segment_end) = segment?;
+        // SAFETY: the loader's record of a loaded object, whose first field
+        // is public: its load bias.
+        let bias = unsafe { found.link_map.cast::<u64>().read() };
+        // What the loader says of an object's extent is only the part around
+        // `pc` if there are gaps between its segments. So they are read off
+        // the program headers: the kernel tells where those of the program
+        // are; those of a library follow its ELF header, which it begins with.
+        let own = ProgramHeaders::of_the_program().and_then(|own| own.segment_containing(header));
+        let (segment_start, segment_end) = own.or_else(|| {
+            // SAFETY: not the program, so a library, loaded at `bias`.
+            unsafe { ProgramHeaders::of_library(bias) }?.segment_containing(header)
+        })?;
         Some(Self {
             pc,
             eh_frame_hdr: header,
@@ -150,35 +156,65 @@ unsafe extern "C" fn visit_object(
     1
 }
 
-/// The loaded segment that contains `address`, of the object mapped at
-/// `start..end`.
-///
-/// # Safety
-/// An ELF header and its program headers are readable at `start`.
-unsafe fn segment_containing(start: u64, end: u64, address: u64) -> Option<(u64, u64)> {
-    // SAFETY: the caller's promise; mappings are page-aligned.
-    let file = unsafe { &*(start as *const libc::Elf64_Ehdr) };
-    if file.e_ident[..4] != *b"\x7fELF" || file.e_phoff + 64 * 1024 > end - start + 64 * 1024 {
-        return None;
+/// The program headers of a loaded object.
+struct ProgramHeaders<'a> {
+    headers: &'a [libc::Elf64_Phdr],
+    bias: u64,
+}
+
+impl ProgramHeaders<'_> {
+    /// Of the executable.
+    fn of_the_program() -> Option<Self> {
+        // SAFETY: asks for two numbers that the kernel left for the process.
+        let (first, count) = unsafe {
+            (
+                libc::getauxval(libc::AT_PHDR),
+                libc::getauxval(libc::AT_PHNUM),
+            )
+        };
+        if first == 0 {
+            return None;
+        }
+        // SAFETY: the kernel's own address and count; mapped for good.
+        let headers =
+            unsafe { slice::from_raw_parts(first as *const libc::Elf64_Phdr, count as usize) };
+        let own = headers.iter().find(|header| header.p_type == libc::PT_PHDR);
+        let bias = own.map_or(0, |own| first.wrapping_sub(own.p_vaddr));
+        Some(Self { headers, bias })
     }
-    // SAFETY: the loader read the program headers from this place.
-    let headers = unsafe {
-        let first = (start + file.e_phoff) as *const libc::Elf64_Phdr;
-        slice::from_raw_parts(first, file.e_phnum.into())
-    };
-    let loads = || {
-        headers
+
+    /// # Safety
+    /// A library whose first segment has link-time address 0 is loaded at
+    /// `bias`.
+    unsafe fn of_library(bias: u64) -> Option<Self> {
+        if bias == 0 {
+            return None;
+        }
+        // SAFETY: the first page of that segment holds the ELF header.
+        let file = unsafe { &*(bias as *const libc::Elf64_Ehdr) };
+        if file.e_ident[..4] != *b"\x7fELF" {
+            return None;
+        }
+        // SAFETY: the loader read the program headers from this place.
+        let headers = unsafe {
+            let first = (bias + file.e_phoff) as *const libc::Elf64_Phdr;
+            slice::from_raw_parts(first, file.e_phnum.into())
+        };
+        Some(Self { headers, bias })
+    }
+
+    fn segment_containing(&self, address: u64) -> Option<(u64, u64)> {
+        let loads = self
+            .headers
             .iter()
-            .filter(|header| header.p_type == libc::PT_LOAD)
-    };
-    // Link-time addresses begin at the first segment's page.
-    let lowest = loads().next()?.p_vaddr & !4095;
-    loads()
-        .map(|header| {
-            let at = start + (header.p_vaddr - lowest);
-            (at, at + header.p_memsz)
-        })
-        .find(|range| (range.0..range.1).contains(&address))
+            .filter(|header| header.p_type == libc::PT_LOAD);
+        loads
+            .map(|header| {
+                let start = self.bias.wrapping_add(header.p_vaddr);
+                (start, start.wrapping_add(header.p_memsz))
+            })
+            .find(|&(start, end)| (start..end).contains(&address))
+    }
 }
 
 /// `struct dl_find_object` of glibc's <dlfcn.h> on x86-64.
@@ -227,4 +263,44 @@ fn find_object() -> Option<FindObject> {
     // SAFETY: `prepare` stored the address of the C library's function, which
     // has this type.
     Some(unsafe { std::mem::transmute::<usize, FindObject>(address.get()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code_addresses() -> [u64; 2] {
+        [
+            code_addresses as fn() -> [u64; 2] as u64,
+            libc::qsort as *const () as u64,
+        ]
+    }
+
+    #[test]
+    fn both_ways_find_the_same_tables() {
+        prepare();
+        let find = find_object().expect("a C library that has it");
+        for pc in code_addresses() {
+            let found = Search::by_find_object(find, pc).unwrap();
+            let iterated = Search::by_iteration(pc).unwrap();
+            let tables = |search: &Search| {
+                (
+                    search.eh_frame_hdr,
+                    search.segment_start,
+                    search.segment_end,
+                )
+            };
+            assert_eq!(tables(&found), tables(&iterated));
+        }
+    }
+
+    #[test]
+    fn nothing_is_found_where_no_code_is() {
+        prepare();
+        let local = 0_u8;
+        for pc in [0, 1, (&raw const local) as u64, u64::MAX] {
+            assert!(LoadedObject::containing(pc).is_none());
+            assert!(Search::by_iteration(pc).is_none());
+        }
+    }
 }

@@ -17,12 +17,13 @@ impl Registers {
     #[inline(always)]
     pub(crate) fn here() -> Self {
         let (pc, sp, fp);
-        // SAFETY: reads three registers and changes nothing.
+        // SAFETY: reads three registers and changes nothing. rbp first: where
+        // it is no frame pointer the other two may be given out in it.
         unsafe {
             std::arch::asm!(
+                "mov {fp}, rbp",
                 "lea {pc}, [rip]",
                 "mov {sp}, rsp",
-                "mov {fp}, rbp",
                 pc = out(reg) pc,
                 sp = out(reg) sp,
                 fp = out(reg) fp,
