@@ -271,8 +271,8 @@ mod tests {
 
     fn code_addresses() -> [u64; 2] {
         [
-            code_addresses as fn() -> [u64; 2] as u64,
-            libc::qsort as *const () as u64,
+            code_addresses as fn() -> [u64; 2] as usize as u64,
+            libc::qsort as *const () as usize as u64,
         ]
     }
 
