@@ -17,14 +17,14 @@ pub struct Totals {
 pub trait Peer {
     type Running;
 
-    /// Starts recording, as the tool's documentation tells a user to: its
-    /// defaults, but with every frame kept if `all_frames`.
-    fn start(output: &Path, all_frames: bool) -> Self::Running;
+    /// Starts recording with the tool's defaults.
+    fn start(output: &Path) -> Self::Running;
 
     fn totals(running: &Self::Running) -> Option<Totals>;
 }
 
-/// Runs what the arguments say: workload, parameter, output file, options.
+/// Runs what the arguments say: workload, parameter, output file, and
+/// perhaps `idle`, which leaves the profiler out.
 ///
 /// # Panics
 /// If the arguments are not the driver's.
@@ -38,12 +38,10 @@ pub fn main<P: Peer>() {
     let workload = next("workload");
     let parameter = next("parameter").parse().expect("a number");
     let output = PathBuf::from(next("output"));
-    let options: Vec<_> = arguments.collect();
-    let has = |option: &str| options.iter().any(|given| given == option);
+    let is_idle = arguments.next().is_some_and(|option| option == "idle");
 
     let work = work::prepare(&workload, parameter);
-    let idle = has("idle");
-    let running = (!idle).then(|| P::start(&output, has("all-frames")));
+    let running = (!is_idle).then(|| P::start(&output));
     let (cpu, start) = (Usage::own().cpu, Instant::now());
     let done = work();
     let wall = start.elapsed();

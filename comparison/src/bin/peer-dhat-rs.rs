@@ -11,12 +11,8 @@ struct DhatRs;
 impl Peer for DhatRs {
     type Running = dhat::Profiler;
 
-    fn start(output: &Path, all_frames: bool) -> dhat::Profiler {
-        let builder = dhat::Profiler::builder().file_name(output);
-        match all_frames {
-            true => builder.trim_backtraces(None).build(),
-            false => builder.build(),
-        }
+    fn start(output: &Path) -> dhat::Profiler {
+        dhat::Profiler::builder().file_name(output).build()
     }
 
     fn totals(_running: &dhat::Profiler) -> Option<Totals> {

@@ -11,12 +11,11 @@ struct Heapledger;
 impl Peer for Heapledger {
     type Running = heapledger::Profiler;
 
-    fn start(output: &Path, all_frames: bool) -> heapledger::Profiler {
-        let builder = heapledger::Profiler::builder().file_name(output).quiet();
-        match all_frames {
-            true => builder.trim_backtraces(None).build(),
-            false => builder.build(),
-        }
+    fn start(output: &Path) -> heapledger::Profiler {
+        heapledger::Profiler::builder()
+            .file_name(output)
+            .quiet()
+            .build()
     }
 
     fn totals(_running: &heapledger::Profiler) -> Option<Totals> {

@@ -15,13 +15,11 @@ mod peer {
     impl Peer for Heapscope {
         type Running = Profiler;
 
-        fn start(output: &Path, all_frames: bool) -> Profiler {
-            let builder = Profiler::builder().output(Output::dhat_v2(output));
-            let builder = match all_frames {
-                true => builder.trim_frames(false).max_depth(usize::MAX),
-                false => builder,
-            };
-            builder.build().expect("heapscope starts")
+        fn start(output: &Path) -> Profiler {
+            Profiler::builder()
+                .output(Output::dhat_v2(output))
+                .build()
+                .expect("heapscope starts")
         }
 
         fn totals(running: &Profiler) -> Option<Totals> {

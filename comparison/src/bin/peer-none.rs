@@ -8,7 +8,7 @@ struct None;
 impl Peer for None {
     type Running = ();
 
-    fn start(_output: &Path, _all_frames: bool) {}
+    fn start(_output: &Path) {}
 
     fn totals(_running: &()) -> Option<Totals> {
         Option::None

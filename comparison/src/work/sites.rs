@@ -1,18 +1,16 @@
 //! `parameter` allocations, each with a stack of its own, that differ in the
-//! nine innermost frames: what the end of a run costs when there is much to
-//! write.
+//! six innermost frames: what the end of a run costs when there is much to
+//! write. Six, so that stacks cut to ten frames differ as well.
 
 use super::{Done, Work};
 use std::hint::black_box;
 
-const LEVELS: u32 = 9;
+const LEVELS: u32 = 6;
 
 pub(super) fn prepare(count: usize) -> Work {
-    assert!(count <= 1 << (2 * LEVELS), "more stacks than paths");
+    assert!(count <= 1 << (3 * LEVELS), "more stacks than paths");
     Box::new(move || {
-        let kept: Vec<Box<u64>> = (0..count)
-            .map(|path| Level::<9>::descend(path as u64))
-            .collect();
+        let kept: Vec<Box<u64>> = (0..count as u64).map(Level::<LEVELS>::descend).collect();
         Done {
             checksum: kept.iter().map(|kept| **kept).sum(),
             operations: count as u64,
@@ -20,27 +18,32 @@ pub(super) fn prepare(count: usize) -> Work {
     })
 }
 
-/// Calls the next level from one of four places, by the path's lowest digit.
+struct Level<const LEFT: u32>;
+
+/// Calls the next level from one of eight places, by the path's lowest digit.
 macro_rules! levels {
     ($($this:literal => $next:literal)*) => {$(
         impl Level<$this> {
             #[inline(never)]
             fn descend(path: u64) -> Box<u64> {
-                let rest = path / 4;
-                match path % 4 {
-                    0 => black_box(Level::<$next>::descend(rest)),
-                    1 => black_box(Level::<$next>::descend(black_box(rest))),
-                    2 => black_box(black_box(Level::<$next>::descend(rest))),
-                    _ => black_box(Level::<$next>::descend(black_box(black_box(rest)))),
+                // Each adds another number, so that no two calls can be merged.
+                let next = |number| Level::<$next>::descend(path / 8 + black_box(number));
+                match path % 8 {
+                    0 => black_box(next(0)),
+                    1 => black_box(next(1 << 40)),
+                    2 => black_box(next(2 << 40)),
+                    3 => black_box(next(3 << 40)),
+                    4 => black_box(next(4 << 40)),
+                    5 => black_box(next(5 << 40)),
+                    6 => black_box(next(6 << 40)),
+                    _ => black_box(next(7 << 40)),
                 }
             }
         }
     )*};
 }
 
-struct Level<const LEFT: u32>;
-
-levels! { 1 => 0  2 => 1  3 => 2  4 => 3  5 => 4  6 => 5  7 => 6  8 => 7  9 => 8 }
+levels! { 1 => 0  2 => 1  3 => 2  4 => 3  5 => 4  6 => 5 }
 
 impl Level<0> {
     #[inline(never)]
