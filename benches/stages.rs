@@ -46,6 +46,8 @@ fn bench_at_depth<T>(
 }
 
 fn rules(criterion: &mut Criterion) {
+    // Makes what rules are derived with.
+    let _parts = Parts::new(FRAME_LIMIT);
     let in_a_function = rules as *const () as u64 + 16;
     criterion.bench_function("clock", |b| b.iter(clock_ticks));
     criterion.bench_function("rule/cached", |b| {

@@ -110,6 +110,11 @@ fn compare() -> Result<(), String> {
             }
         }
     }
+    println!(
+        "Medians of {} rounds (dhat-rs: {}), with least and greatest.",
+        options.rounds,
+        options.slow_rounds.min(options.rounds)
+    );
     print!("{}", tables::all(&results));
     Ok(())
 }

@@ -188,7 +188,7 @@ impl Spread {
     /// The least and the greatest, as multiples of `base`.
     fn range(&self, base: f64) -> String {
         match self.count {
-            1 => " (1 run)".to_string(),
+            1 => String::new(),
             _ => format!(" ({:.2}–{:.2})", self.min / base, self.max / base),
         }
     }
