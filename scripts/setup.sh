@@ -27,7 +27,7 @@ have_font() {
 
 # The packages that are lacking, one a line.
 lacking() {
-    have_viewer || echo valgrind
+    { have_viewer && have_command valgrind; } || echo valgrind
     have_chromium || echo chromium
     have_font || echo fonts-dejavu-core
     have_command cc || echo gcc libc6-dev
