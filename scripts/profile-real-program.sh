@@ -12,7 +12,7 @@
 # up to its totals.
 #
 # Usage: scripts/profile-real-program.sh [records]
-# Needs cargo, awk, python3 and, at the first run, the crate registry.
+# Needs cargo and, at the first run, the crate registry; scripts/setup.sh installs the rest.
 set -euo pipefail
 
 program=jql
@@ -20,6 +20,7 @@ version=8.3.0
 records=${1:-72000}
 
 root=$(cd "$(dirname "$0")/.." && pwd)
+"$root/scripts/setup.sh"
 scratch=${CARGO_TARGET_DIR:-$root/target}/real-program
 mkdir -p "$scratch"
 scratch=$(cd "$scratch" && pwd)
@@ -205,10 +206,6 @@ END
 
 # Valgrind's own viewer must open the profile, too.
 open_in_viewer() {
-    if ! command -v chromium >/dev/null && [[ -z ${CHROMIUM:-} ]]; then
-        echo "Not opened in the DHAT viewer: scripts/setup.sh installs it."
-        return
-    fi
     (cd "$root" && cargo run --quiet --package viewer-compat --bin screenshot -- \
         "$scratch/heapledger/dhat-heap.json" "$scratch/viewer.png" --sort 'At t-gmax (bytes)')
     printf 'The DHAT viewer opens it: %s\n' "$scratch/viewer.png"

@@ -31,6 +31,8 @@ lacking() {
     have_chromium || echo chromium
     have_font || echo fonts-dejavu-core
     have_command cc || echo gcc libc6-dev
+    have_command python3 || echo python3
+    have_command awk || echo mawk
 }
 
 as_root() {

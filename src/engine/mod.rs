@@ -455,8 +455,14 @@ impl Engine {
 
     /// Before the process is copied: keeps every thread out of the gate, so
     /// that the copy's tables are whole and no lock in it is held by a thread
-    /// that it does not have.
+    /// that it does not have. This thread's own operations, of what else
+    /// happens around a fork, are refused until it is over.
     pub(crate) fn before_fork(&'static self) {
+        match self.this_thread() {
+            // SAFETY: this thread's own block.
+            Some(own) => unsafe { own.as_ref() }.gate.store(gate::PAUSING, Relaxed),
+            None => set_current(Current::InTransit),
+        }
         self.registry.lock_for_fork();
         self.control.change(Control::PAUSED, 0);
         control::barrier_everywhere();
@@ -467,6 +473,15 @@ impl Engine {
         self.resume();
         // SAFETY: this thread locked it in `before_fork`.
         unsafe { self.registry.unlock_after_fork() };
+        self.open_own_gate();
+    }
+
+    fn open_own_gate(&self) {
+        match current() {
+            // SAFETY: this thread's own block.
+            Current::Block(own) => unsafe { own.as_ref() }.gate.store(0, Release),
+            _ => set_current(Current::None),
+        }
     }
 
     /// In the copy only this thread goes on. The books of the others stay part
@@ -489,6 +504,7 @@ impl Engine {
         *self.registry.lock() = registry;
         self.control.change(0, Control::MANY);
         self.resume();
+        self.open_own_gate();
     }
 
     /// Whether this thread may take locks: not if it is a signal handler that
