@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Compares the stacks that the walk finds, with and without its memo, with those that the
+# platform's unwinder finds: a million random ones in each of the builds below. Takes minutes.
+#
+# Usage: scripts/check-stacks.sh [captures]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+captures=${1:-1000000}
+target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+
+check() {
+    local name=$1 flags=$2
+    shift 2
+    printf '%-28s ' "$name"
+    HEAPLEDGER_TEST_CAPTURES=$captures RUSTFLAGS=$flags \
+        cargo test --quiet --package heapledger --lib --target-dir "$target/check-stacks/${name// /-}" "$@" \
+        -- random_stacks_are_the_platforms | grep '^test result'
+}
+
+check "debug" ""
+check "release" "" --release
+check "frame pointers" "-C force-frame-pointers=yes" --release
+check "fat LTO, stripped" "" --release --config 'profile.release.lto="fat"' --config 'profile.release.strip=true'
+check "optimized for size" "" --release --config 'profile.release.opt-level="z"'
