@@ -49,9 +49,7 @@ impl Book {
                 // Live reaches this when the process as a whole reaches its peak.
                 self.high = peak.max_bytes().wrapping_sub(self.others.bytes) as i64;
             }
-            Mode::Many => self.publish(peak, now),
-            // Every change publishes.
-            Mode::ManyExact => self.publish(peak, now),
+            Mode::Many | Mode::ManyExact => self.publish(peak, now),
         }
     }
 

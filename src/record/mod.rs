@@ -150,7 +150,7 @@ impl Recorder {
 
     /// How many entries [`Sums::by_site`] needs to hold every site of now.
     pub(crate) fn site_numbers(&self) -> usize {
-        self.sites.ids().last().map_or(0, |id| id.get() as usize) + 1
+        self.sites.last_number() + 1
     }
 
     /// The whole process's counts. No thread counts meanwhile.

@@ -154,6 +154,10 @@ impl Sites {
         unsafe { self.shared.zero() };
     }
 
+    pub(crate) fn last_number(&self) -> usize {
+        self.last.load(Acquire) as usize
+    }
+
     /// All site numbers in use.
     pub(crate) fn ids(&self) -> impl Iterator<Item = SiteId> + use<> {
         (OVERFLOW.get()..=self.last.load(Acquire)).filter_map(SiteId::new)
