@@ -144,7 +144,7 @@ impl Profiler {
 
 impl Drop for Profiler {
     fn drop(&mut self) {
-        finish(Phase::Ready);
+        finish();
     }
 }
 
@@ -348,14 +348,14 @@ fn finish_when_the_process_ends() {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
                 before(panic);
-                finish(Phase::Ready);
+                finish();
             }));
         }
     });
 }
 
 extern "C" fn finish_at_exit() {
-    finish(Phase::Ready);
+    finish();
     wait_for_report();
 }
 
@@ -413,9 +413,9 @@ extern "C" fn after_fork_in_child() {
 }
 
 /// Ends the run, if there is one, and reports unless it is in testing mode.
-fn finish(next: Phase) {
+fn finish() {
     ENGINE.ignoring(|| {
-        if let Some(ended) = EndedRun::take(next)
+        if let Some(ended) = EndedRun::take(Phase::Ready)
             && !ended.run.settings.testing
         {
             ended.report(Output::File);
@@ -521,10 +521,10 @@ fn read(run: &Run) -> Snapshot {
     let (sums, end) = ENGINE.read();
     let scale = Scale::between(run.start, end);
     let recorder = ENGINE.recorder();
-    let (sites, shared_sites) = recorder.resolve(&sums, scale, end.ticks);
+    let sites = recorder.resolve(&sums, scale, end.ticks);
     let exact = run.settings.is_exact();
     let mut refusals = ENGINE.refusals(exact, sums.totals.peak_bytes);
-    refusals.bounded_max_sites = if exact { 0 } else { shared_sites };
+    refusals.bounded_max_sites = if exact { 0 } else { sums.shared_sites };
     let peak_after = recorder.peak.at_ticks().saturating_sub(run.start.ticks);
     Snapshot {
         kind: run.settings.kind(),

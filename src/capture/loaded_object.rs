@@ -123,34 +123,21 @@ unsafe extern "C" fn visit_object(
     if info.dlpi_phnum == 0 || info.dlpi_phdr.is_null() {
         return 0;
     }
-    // SAFETY: the record's own pointer and count.
-    let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-    let range = |header: &libc::Elf64_Phdr| {
-        let start = info.dlpi_addr + header.p_vaddr;
-        start..start + header.p_memsz
+    let object = ProgramHeaders {
+        // SAFETY: the record's own pointer and count.
+        headers: unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) },
+        bias: info.dlpi_addr,
     };
-    let is_load = |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD;
-    if !headers
-        .iter()
-        .filter(is_load)
-        .any(|header| range(header).contains(&search.pc))
-    {
+    if object.segment_containing(search.pc).is_none() {
         return 0;
     }
-    if let Some(tables) = headers
-        .iter()
-        .find(|header| header.p_type == libc::PT_GNU_EH_FRAME)
-    {
-        let address = info.dlpi_addr + tables.p_vaddr;
-        let segment = headers
-            .iter()
-            .filter(is_load)
-            .map(range)
-            .find(|range| range.contains(&address));
-        if let Some(segment) = segment {
+    let is_tables = |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_GNU_EH_FRAME;
+    if let Some(tables) = object.headers.iter().find(is_tables) {
+        let address = object.bias.wrapping_add(tables.p_vaddr);
+        if let Some((start, end)) = object.segment_containing(address) {
             search.eh_frame_hdr = address;
-            search.segment_start = segment.start;
-            search.segment_end = segment.end;
+            search.segment_start = start;
+            search.segment_end = end;
         }
     }
     1

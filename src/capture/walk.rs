@@ -280,15 +280,14 @@ impl Walker {
         self.bounds = bounds;
         self.foreign = StackBounds::default();
         self.lookups = 0;
-        self.set_limit(limit);
-        self.len = 0;
         self.deep_sp = 0;
+        self.set_limit(limit);
     }
 
+    /// Forgets the last stack, and keeps so many frames from now on.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.limit = limit.clamp(1, MEMO_FRAMES);
         self.limit_power = (0..self.limit).fold(1, |power: u64, _| power.wrapping_mul(HASH_BASE));
-        // Node numbers are of the stack tree in force when they were asked for.
         self.len = 0;
     }
 
@@ -421,10 +420,7 @@ impl Walker {
         if self.len + fresh > MEMO_FRAMES {
             return Err(TooDeep);
         }
-        for index in (0..fresh).rev() {
-            let found = self.fresh[index];
-            self.push(&found);
-        }
+        self.push_fresh(fresh);
         Ok(())
     }
 
@@ -468,6 +464,16 @@ impl Walker {
         match index {
             0 => 0,
             _ => self.frames[index - 1].words_end,
+        }
+    }
+
+    /// Puts the first `count` frames of `fresh`, innermost first there, onto
+    /// the memo.
+    #[inline(always)]
+    fn push_fresh(&mut self, count: usize) {
+        for index in (0..count).rev() {
+            let found = self.fresh[index];
+            self.push(&found);
         }
     }
 
@@ -521,10 +527,20 @@ impl Walker {
         })
     }
 
+    /// The memo's innermost frames, as many as are kept.
     #[inline(always)]
     fn stack(&mut self) -> Stack<'_> {
         let len = self.len;
         let first = len.saturating_sub(self.limit);
+        // A window has lost its outer end, however that ended.
+        let ended = if first > 0 { Ended::Whole } else { self.ended };
+        self.stack_of(first, len, first > 0, ended)
+    }
+
+    /// The frames `first..len` as a stack; there are `limit` of them unless
+    /// `first` is 0.
+    #[inline(always)]
+    fn stack_of(&mut self, first: usize, len: usize, is_window: bool, ended: Ended) -> Stack<'_> {
         let depth = len - first;
         let hash = match (len, first) {
             (0, _) => 0,
@@ -537,15 +553,14 @@ impl Walker {
         };
         let top = match len {
             0 => 0,
-            _ => self.frames[len - 1].state.return_address,
+            _ => self.frames[len - 1].return_address(),
         };
         Stack {
             key: finished(hash, depth),
             check: check_word(top, depth),
             frames: &mut self.frames[first..len],
-            is_window: first > 0,
-            // A window has lost its outer end, however that ended.
-            ended: if first > 0 { Ended::Whole } else { self.ended },
+            is_window,
+            ended,
         }
     }
 
@@ -575,10 +590,7 @@ impl Walker {
             rule = rules.rule(found.state.return_address);
         };
         self.len = 0;
-        for index in (0..fresh).rev() {
-            let found = self.fresh[index];
-            self.push(&found);
-        }
+        self.push_fresh(fresh);
         (is_window, ended)
     }
 
@@ -607,20 +619,7 @@ impl Walker {
     /// words do not vouch for them.
     fn unmemoized(&mut self, is_window: bool, ended: Ended) -> Stack<'_> {
         let len = std::mem::take(&mut self.len);
-        let (hash, top) = match len {
-            0 => (0, 0),
-            _ => (
-                self.frames[len - 1].prefix_hash,
-                self.frames[len - 1].state.return_address,
-            ),
-        };
-        Stack {
-            key: finished(hash, len),
-            check: check_word(top, len),
-            frames: &mut self.frames[..len],
-            is_window,
-            ended,
-        }
+        self.stack_of(0, len, is_window, ended)
     }
 }
 

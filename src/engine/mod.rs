@@ -24,6 +24,7 @@ use crate::capture::walk::{Ended, Stack, Walker};
 use crate::clock::{self, Moment};
 use crate::errno;
 use crate::lock::{Patience, SpinLock};
+use crate::record::book::Book;
 use crate::record::peak::Mode;
 use crate::record::sites::SiteId;
 use crate::record::snapshot::{Refusals, Totals};
@@ -38,7 +39,7 @@ use std::sync::atomic::{
     compiler_fence, fence,
 };
 use thread::{
-    Current, Operation, RefusedInTransit, Registry, Thread, ThreadList, current, gate, set_current,
+    Current, Operation, Refused, Registry, Thread, ThreadList, current, gate, set_current,
 };
 
 /// How long a reader waits for a thread that is in the middle of recording. A
@@ -54,7 +55,7 @@ pub(crate) struct Engine {
     threads: ThreadList,
     /// Held by whoever changes the control word or the set of threads.
     registry: SpinLock<Registry>,
-    /// Frames to keep.
+    /// Frames to keep, for threads that come during the run.
     frame_limit: AtomicUsize,
     /// Counts the runs, so that a block taken out in one is not put into the next.
     run: AtomicU32,
@@ -62,7 +63,7 @@ pub(crate) struct Engine {
     blockless: AtomicU64,
     /// Operations of signal handlers on threads that were getting or giving
     /// back their block.
-    in_transit: RefusedInTransit,
+    in_transit: Refused,
     /// Pauses that gave up on a suspended thread.
     torn_readings: AtomicU64,
 }
@@ -128,7 +129,7 @@ impl Engine {
             frame_limit: AtomicUsize::new(0),
             run: AtomicU32::new(0),
             blockless: AtomicU64::new(0),
-            in_transit: RefusedInTransit::new(),
+            in_transit: Refused::new(),
             torn_readings: AtomicU64::new(0),
         }
     }
@@ -379,7 +380,6 @@ impl Engine {
             (true, false) => Mode::Many,
             (true, true) => Mode::ManyExact,
         };
-        thread.walker.set_limit(self.frame_limit.load(Relaxed));
         thread.book.set_mode(
             mode,
             control.has(Control::EXACT),
@@ -605,6 +605,7 @@ impl Engine {
                 // SAFETY: paused: no thread is inside the gate.
                 unsafe {
                     let thread = &mut *thread.as_ptr();
+                    thread.walker.set_limit(settings.frame_limit);
                     thread.book.reset();
                     thread.acted_on.set(Control::NONE);
                     thread.refused.reset();
@@ -690,7 +691,7 @@ impl Engine {
         result
     }
 
-    fn books(&self) -> impl Iterator<Item = &crate::record::book::Book> + Clone {
+    fn books(&self) -> impl Iterator<Item = &Book> + Clone {
         // SAFETY: called while paused, or after a run; books stay mapped.
         self.threads
             .iter()

@@ -139,38 +139,11 @@ pub(crate) enum Operation {
 /// Operations of signal handlers that interrupted recording on the same thread.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    allocs: Cell<u64>,
-    frees: Cell<u64>,
-}
-
-impl Refused {
-    #[cold]
-    pub(crate) fn count(&self, operation: Operation) {
-        let count = match operation {
-            Operation::Alloc => &self.allocs,
-            Operation::Free => &self.frees,
-        };
-        count.set(count.get() + 1);
-    }
-
-    pub(crate) fn get(&self) -> (u64, u64) {
-        (self.allocs.get(), self.frees.get())
-    }
-
-    pub(crate) fn reset(&self) {
-        self.allocs.set(0);
-        self.frees.set(0);
-    }
-}
-
-/// As [`Refused`], for threads that have no block at that moment.
-#[derive(Debug)]
-pub(crate) struct RefusedInTransit {
     allocs: AtomicU64,
     frees: AtomicU64,
 }
 
-impl RefusedInTransit {
+impl Refused {
     pub(crate) const fn new() -> Self {
         Self {
             allocs: AtomicU64::new(0),

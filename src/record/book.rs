@@ -2,6 +2,7 @@
 //! it; when the thread ends the next new thread goes on with the same book, so
 //! nothing is ever merged on the way.
 
+use crate::capture::walk::Stack;
 use crate::record::chunks::Chunks;
 use crate::record::counter::{Counter32, Counter64};
 use crate::record::peak::{Amount, Mode, Peak};
@@ -215,7 +216,7 @@ impl Book {
     #[inline(always)]
     pub(crate) fn site_of(
         &mut self,
-        stack: &mut crate::capture::walk::Stack<'_>,
+        stack: &mut Stack<'_>,
         sites: &Sites,
     ) -> Result<SiteId, NoCounters> {
         match self.cache.get(stack.key, stack.check) {
@@ -226,11 +227,7 @@ impl Book {
 
     #[cold]
     #[inline(never)]
-    fn intern(
-        &mut self,
-        stack: &mut crate::capture::walk::Stack<'_>,
-        sites: &Sites,
-    ) -> Result<SiteId, NoCounters> {
+    fn intern(&mut self, stack: &mut Stack<'_>, sites: &Sites) -> Result<SiteId, NoCounters> {
         let site = match sites.intern(stack) {
             Some(site) => site,
             None => sites.overflow().ok_or(NoCounters)?,

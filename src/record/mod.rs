@@ -47,7 +47,8 @@ pub(crate) struct Recorder {
 pub(crate) struct Sums {
     pub(crate) totals: Totals,
     pub(crate) by_site: Vec<SiteSum>,
-    shared_sites: u64,
+    /// Sites that several threads have used.
+    pub(crate) shared_sites: u64,
 }
 
 /// Something was not recorded: there was no memory for it.
@@ -183,7 +184,7 @@ impl Recorder {
     }
 
     /// Turns a reading into sites and stacks. `end` is the time of the reading.
-    pub(crate) fn resolve(&self, sums: &Sums, scale: Scale, end: u64) -> (Vec<SiteCounts>, u64) {
+    pub(crate) fn resolve(&self, sums: &Sums, scale: Scale, end: u64) -> Vec<SiteCounts> {
         let used = sums
             .by_site
             .iter()
@@ -224,7 +225,7 @@ impl Recorder {
                 counts,
             })
         });
-        (sites.collect(), sums.shared_sites)
+        sites.collect()
     }
 
     /// A copy of the stack tree.

@@ -229,7 +229,7 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
             ns: 1_000_000,
         },
     );
-    let (sites, _) = recorder.resolve(&sums, scale, now);
+    let sites = recorder.resolve(&sums, scale, now);
     let sites: BTreeMap<u64, Counts> = model
         .order
         .iter()

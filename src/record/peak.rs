@@ -31,9 +31,9 @@ pub(crate) enum Mode {
 }
 
 /// A thread may run ahead by this part of the peak, divided among the threads...
-const SLACK_DIVISOR: u64 = 64;
+pub(crate) const SLACK_DIVISOR: u64 = 64;
 /// ...but by no less than this.
-const SLACK_BYTES_MIN: u64 = 1024;
+pub(crate) const SLACK_BYTES_MIN: u64 = 1024;
 
 /// Bytes and blocks, of a thread or of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,7 +146,7 @@ impl Peak {
         self.at_ticks.set(now);
         // An epoch that came round again could be taken for the last one, so
         // the last epochs are never left: the peak then stays where it is in
-        // blocks by site, 4 billion new peaks after the start.
+        // blocks by site, 2 billion new peaks after the start.
         let epoch = self.epoch.load(Relaxed);
         self.epoch
             .store(epoch.saturating_add(1).min(EPOCH_MAX), Release);

@@ -6,13 +6,11 @@
 //! more than a slack; the maximum is then known to within slack × threads.
 
 use crate::lock::SpinLock;
-use crate::record::peak::Amount;
+use crate::record::peak::{Amount, SLACK_BYTES_MIN, SLACK_DIVISOR};
 use crate::record::site_counters::SiteCounters;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
-const SLACK_DIVISOR: u64 = 64;
-const SLACK_BYTES_MIN: u64 = 1024;
 const SLACK_BLOCKS_MIN: u64 = 16;
 
 /// Zeroed memory is a site that no thread has used.
