@@ -1,6 +1,27 @@
 //! Heap profiles as files. [`model::Profile`] is what a DHAT file of version 2 holds, whoever wrote
 //! it; one module reads such a file, and one for each viewer writes what that viewer opens.
+//!
+//! Every writer is a function `write(&Profile, &Options, impl io::Write)` behind a feature of its
+//! module's name. Each first brings the profile within the [`limits`] of the viewers.
 #![forbid(unsafe_code)]
 
 pub mod model;
 pub mod read;
+pub mod frame;
+pub mod limits;
+pub mod metric;
+mod error;
+mod sum;
+#[cfg(feature = "dhat")]
+pub mod dhat;
+#[cfg(feature = "flame")]
+pub mod diff_flame;
+#[cfg(feature = "flame")]
+pub mod flame;
+#[cfg(feature = "folded")]
+pub mod folded;
+
+#[cfg(test)]
+mod sample;
+
+pub use error::Error;

@@ -1,0 +1,56 @@
+use std::fmt;
+use std::io;
+
+use crate::metric::Metric;
+
+/// Why a file was not written, in one line.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The output did not take it.
+    Io(io::Error),
+    /// The profile has no such figures.
+    NoSuchMetric {
+        /// What was asked for.
+        metric: Metric,
+        /// What it has.
+        available: Vec<Metric>,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::NoSuchMetric { metric, available } => {
+                write!(f, "the profile has no {metric}; it has: ")?;
+                for (index, metric) in available.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}{metric}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::NoSuchMetric { .. } => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Io(error.into())
+    }
+}

@@ -1,0 +1,82 @@
+//! Points that become one.
+
+use crate::model::{AllocatorTime, Counts, PointExtension, Touch};
+
+impl Counts {
+    /// Adds another point's figures. What is known of the largest moment of both is a lower bound:
+    /// the larger one of theirs, or what they held together at two known moments.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, other) in [
+            (&mut self.total_bytes, other.total_bytes),
+            (&mut self.total_blocks, other.total_blocks),
+            (&mut self.lifetimes, other.lifetimes),
+            (&mut self.peak_bytes, other.peak_bytes),
+            (&mut self.peak_blocks, other.peak_blocks),
+            (&mut self.end_bytes, other.end_bytes),
+            (&mut self.end_blocks, other.end_blocks),
+            (&mut self.read_bytes, other.read_bytes),
+            (&mut self.written_bytes, other.written_bytes),
+        ] {
+            *sum = sum.saturating_add(other);
+        }
+        (self.max_bytes, self.max_blocks) = [
+            (self.max_bytes, self.max_blocks),
+            (other.max_bytes, other.max_blocks),
+            (self.peak_bytes, self.peak_blocks),
+            (self.end_bytes, self.end_blocks),
+        ]
+        .into_iter()
+        .max()
+        .unwrap_or_default();
+    }
+}
+
+impl PointExtension {
+    /// Adds another point's. A part that only one has is known of neither any more.
+    pub fn add(&mut self, other: &Self) {
+        self.reallocs = self.reallocs.saturating_add(other.reallocs);
+        self.copied_bytes = self.copied_bytes.saturating_add(other.copied_bytes);
+        self.largest_bytes = self.largest_bytes.max(other.largest_bytes);
+        self.touch = both(self.touch, other.touch, Touch::plus);
+        self.time = both(self.time, other.time, AllocatorTime::plus);
+    }
+}
+
+fn both<T>(a: Option<T>, b: Option<T>, plus: impl FnOnce(T, T) -> T) -> Option<T> {
+    Some(plus(a?, b?))
+}
+
+impl Touch {
+    fn plus(self, other: Self) -> Self {
+        let (low, high) = self.all_written_interval;
+        let (other_low, other_high) = other.all_written_interval;
+        Self {
+            blocks: self.blocks.saturating_add(other.blocks),
+            bytes: self.bytes.saturating_add(other.bytes),
+            written_bytes: self.written_bytes.saturating_add(other.written_bytes),
+            tail_bytes: self.tail_bytes.saturating_add(other.tail_bytes),
+            all_written_bytes: self
+                .all_written_bytes
+                .saturating_add(other.all_written_bytes),
+            // Wider than need be, never narrower: the errors need not be independent.
+            all_written_interval: (
+                low.saturating_add(other_low),
+                high.saturating_add(other_high),
+            ),
+            unmeasured_blocks: self
+                .unmeasured_blocks
+                .saturating_add(other.unmeasured_blocks),
+        }
+    }
+}
+
+impl AllocatorTime {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            alloc_ns: self.alloc_ns.saturating_add(other.alloc_ns),
+            realloc_ns: self.realloc_ns.saturating_add(other.realloc_ns),
+            free_ns: self.free_ns.saturating_add(other.free_ns),
+            samples: self.samples.saturating_add(other.samples),
+        }
+    }
+}
