@@ -238,8 +238,9 @@ impl Engine {
             0 => self.recorder.put_back(old_address, site),
             _ => {
                 let book = &mut inside.thread.book;
+                let (places, sizes) = ((old_address, address), (old_bytes, bytes));
                 self.recorder
-                    .resized(book, site, address, (old_bytes, bytes), clock::ticks())
+                    .resized(book, site, places, sizes, clock::ticks())
             }
         };
         if recorded.is_err() {

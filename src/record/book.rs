@@ -6,6 +6,7 @@ use crate::capture::walk::Stack;
 use crate::record::chunks::Chunks;
 use crate::record::counter::{Counter32, Counter64};
 use crate::record::peak::{Amount, Mode, Peak};
+use crate::record::realloc_counters::ReallocCounters;
 use crate::record::site_cache::SiteCache;
 use crate::record::site_counters::{Change, SiteCounters, SiteSum};
 use crate::record::sites::{MAX_SITES, OVERFLOW, SiteId, Sites};
@@ -35,6 +36,7 @@ pub(crate) struct Book {
     /// In single mode: what all other books hold.
     others: Amount,
     counters: Chunks<SiteCounters, { MAX_SITES / CHUNK }, CHUNK>,
+    reallocs: Chunks<ReallocCounters, { MAX_SITES / CHUNK }, CHUNK>,
     pub(crate) cache: SiteCache,
 }
 
@@ -131,7 +133,11 @@ impl Book {
         }
         counters.save_at_peak(epoch, || sites.join(site, counters));
         counters.apply(change);
-        if sites.is_shared(site) {
+        let facts = sites.facts(site);
+        if change.allocated_bytes > facts.largest_bytes_at_least() {
+            sites.note_largest(site, change.allocated_bytes);
+        }
+        if facts.is_shared() {
             if let Some(site) = sites.get(site) {
                 counters.update_shared_max(&site.max, self.exact);
             }
@@ -145,6 +151,12 @@ impl Book {
         self.live_bytes.add(change.live.bytes);
         self.live_blocks.add(change.live.blocks);
         Ok(())
+    }
+
+    pub(crate) fn reallocs(&self, site: SiteId) -> Result<&ReallocCounters, NoCounters> {
+        self.reallocs
+            .get_or_map(site.get() as usize)
+            .ok_or(NoCounters)
     }
 
     fn live(&self) -> Amount {
@@ -182,6 +194,9 @@ impl Book {
             match self.counters.get(site) {
                 Some(counters) => {
                     counters.add_to(&mut sums[site], epoch);
+                    if let Some(reallocs) = self.reallocs.get(site) {
+                        reallocs.add_to(&mut sums[site]);
+                    }
                     site += 1;
                 }
                 None => site = (site / CHUNK + 1) * CHUNK,
@@ -195,8 +210,11 @@ impl Book {
     /// No other thread uses the book or looks at its counters meanwhile.
     #[allow(unsafe_code)]
     pub(crate) unsafe fn reset(&mut self) {
-        // SAFETY: the caller's promise covers the counters.
-        unsafe { self.counters.zero() };
+        // SAFETY: the caller's promise covers all counters.
+        unsafe {
+            self.counters.zero();
+            self.reallocs.zero();
+        }
         for total in [
             &self.live_bytes,
             &self.live_blocks,

@@ -5,7 +5,8 @@
 //!
 //! In reading order: the numbers a reading yields ([`snapshot`]); stacks
 //! ([`stack_tree`]) and [`sites`]; blocks ([`block_map`], [`odd_blocks`]);
-//! counts by site and thread ([`site_counters`], [`site_max`]), by thread
+//! counts by site and thread ([`site_counters`], [`site_max`],
+//! [`realloc_counters`]), by thread
 //! ([`book`]), and the [`peak`].
 
 pub(crate) mod snapshot;
@@ -19,6 +20,7 @@ pub(crate) mod block_map;
 pub(crate) mod odd_blocks;
 pub(crate) mod site_counters;
 pub(crate) mod site_max;
+pub(crate) mod realloc_counters;
 pub(crate) mod peak;
 pub(crate) mod book;
 
@@ -120,20 +122,26 @@ impl Recorder {
             .map_err(|_| NotRecorded)
     }
 
-    /// A block that was taken out is now at `address` and of another size.
+    /// A block that was taken out is now of another size, at the second of two
+    /// addresses.
     #[inline]
     pub(crate) fn resized(
         &self,
         book: &mut Book,
         site: SiteId,
-        address: usize,
+        (old_address, address): (usize, usize),
         (old_bytes, new_bytes): (usize, usize),
         now: u64,
     ) -> Result<(), NotRecorded> {
         self.put_back(address, site)?;
         let change = Change::realloc(old_bytes, new_bytes);
         book.count(site, &change, now, &self.sites, &self.peak)
-            .map_err(|_| NotRecorded)
+            .map_err(|_| NotRecorded)?;
+        let moved = old_address != address;
+        if let Ok(reallocs) = book.reallocs(site) {
+            reallocs.count(old_bytes, new_bytes, moved);
+        }
+        Ok(())
     }
 
     /// An ad hoc event.
@@ -173,7 +181,8 @@ impl Recorder {
             book.add_sites_to(&mut sums.by_site, epoch);
         }
         for (sum, id) in sums.by_site.iter_mut().skip(1).zip(self.sites.ids()) {
-            if let Some(site) = self.sites.get(id).filter(|_| self.sites.is_shared(id)) {
+            let is_shared = self.sites.facts(id).is_shared();
+            if let Some(site) = self.sites.get(id).filter(|_| is_shared) {
                 let shared = site.max.max();
                 if shared.bytes >= sum.owner_max.bytes {
                     sum.owner_max = shared;
@@ -209,6 +218,10 @@ impl Recorder {
                 peak_blocks: u64::from(sum.peak.blocks),
                 end_bytes: sum.live.bytes,
                 end_blocks,
+                largest_bytes: site.largest_bytes(),
+                reallocs: sum.reallocs,
+                kept_bytes: sum.kept_bytes,
+                copied_bytes: sum.copied_bytes,
             };
             // Between two publications of a shared site the maximum may have
             // been missed, but what it held at these moments is known.

@@ -85,6 +85,7 @@ impl Model {
             let site = self.sites.entry(changed).or_default();
             site.total_blocks += 1;
             site.total_bytes += bytes;
+            site.largest_bytes = site.largest_bytes.max(bytes);
         }
         if allocated.is_some() && totals.live_bytes >= totals.peak_bytes {
             (totals.peak_bytes, totals.peak_blocks) = (totals.live_bytes, totals.live_blocks);
@@ -208,11 +209,19 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
                 }
                 let site = recorder.take(from).unwrap();
                 let sizes = (block.bytes as usize, bytes);
-                recorder.resized(books[book], site, to, sizes, now).unwrap();
+                let places = (from, to);
+                recorder
+                    .resized(books[book], site, places, sizes, now)
+                    .unwrap();
                 model.live.remove(&from);
                 let bytes = bytes as u64;
                 model.live.insert(to, Block { bytes, ..block });
                 model.after_change(block.site, Some(bytes));
+                let kept = block.bytes.min(bytes);
+                let counts = model.sites.entry(block.site).or_default();
+                counts.reallocs += 1;
+                counts.kept_bytes += kept;
+                counts.copied_bytes += if to == from { 0 } else { kept };
             }
         }
     }

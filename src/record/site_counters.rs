@@ -232,6 +232,9 @@ pub(crate) struct SiteSum {
     pub(crate) peak: WrappedAmount,
     /// The maximum known to the site's first user.
     pub(crate) owner_max: Amount,
+    pub(crate) reallocs: u64,
+    pub(crate) kept_bytes: u64,
+    pub(crate) copied_bytes: u64,
 }
 
 /// A sum of amounts whose blocks are known modulo 2³²; a site holds fewer.

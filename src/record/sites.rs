@@ -12,7 +12,7 @@ use crate::untracked::Untracked;
 use hashbrown::HashTable;
 use std::num::NonZeroU32;
 use std::sync::atomic::{
-    AtomicU8, AtomicU32, AtomicU64,
+    AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
@@ -35,6 +35,7 @@ pub(crate) struct Site {
     key: AtomicU64,
     check: AtomicU32,
     leaf: AtomicU32,
+    largest_bytes: AtomicU64,
     pub(crate) max: SharedMax,
 }
 
@@ -42,12 +43,38 @@ pub(crate) struct Site {
 unsafe impl Zeroable for Site {}
 
 // SAFETY: an atomic, for which zero is valid.
-unsafe impl Zeroable for AtomicU8 {}
+unsafe impl Zeroable for AtomicU32 {}
+
+/// What every count looks at: whether several threads have used the site, in the
+/// low bit, and above it how large its largest block is at least.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts(u32);
+
+const SHARED: u32 = 1;
+const LARGEST_BYTES_MAX: u64 = (u32::MAX >> 1) as u64;
+
+impl Facts {
+    /// A thread may learn it one change late.
+    #[inline(always)]
+    pub(crate) fn is_shared(self) -> bool {
+        self.0 & SHARED != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn largest_bytes_at_least(self) -> u64 {
+        u64::from(self.0 >> 1)
+    }
+}
 
 impl Site {
     /// The innermost node of the site's stack.
     pub(crate) fn leaf(&self) -> u32 {
         self.leaf.load(Relaxed)
+    }
+
+    /// The largest block, of any thread.
+    pub(crate) fn largest_bytes(&self) -> u64 {
+        self.largest_bytes.load(Relaxed)
     }
 }
 
@@ -55,9 +82,8 @@ impl Site {
 pub(crate) struct Sites {
     pub(crate) tree: StackTree,
     sites: Chunks<Site, { MAX_SITES / CHUNK }, CHUNK>,
-    /// Which sites several threads have used: a byte each, beside one another,
-    /// because every count looks.
-    shared: Chunks<AtomicU8, 1, MAX_SITES>,
+    /// Beside one another, because every count looks.
+    facts: Chunks<AtomicU32, 1, MAX_SITES>,
     /// The highest site number in use, at least `OVERFLOW` once any is.
     last: AtomicU32,
     /// Numbers of the sites, found by the keys in the sites.
@@ -69,7 +95,7 @@ impl Sites {
         Self {
             tree: StackTree::new(),
             sites: Chunks::new(),
-            shared: Chunks::new(),
+            facts: Chunks::new(),
             last: AtomicU32::new(OVERFLOW.get()),
             stripes: [const { SpinLock::new(HashTable::new_in(Untracked)) }; STRIPES],
         }
@@ -127,19 +153,31 @@ impl Sites {
             return Joined::AsOwner;
         };
         site.max.join(counters, || {
-            if let Some(shared) = self.shared.get_or_map(id.get() as usize) {
-                shared.store(1, Relaxed);
+            if let Some(facts) = self.facts.get_or_map(id.get() as usize) {
+                facts.fetch_or(SHARED, Relaxed);
             }
         })
     }
 
-    /// Whether several threads have used the site. A thread may learn it one
-    /// change late.
     #[inline(always)]
-    pub(crate) fn is_shared(&self, id: SiteId) -> bool {
-        self.shared
-            .get(id.get() as usize)
-            .is_some_and(|shared| shared.load(Relaxed) != 0)
+    pub(crate) fn facts(&self, id: SiteId) -> Facts {
+        let facts = self.facts.get(id.get() as usize);
+        Facts(facts.map_or(0, |facts| facts.load(Relaxed)))
+    }
+
+    /// A block that is larger than the facts tell.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn note_largest(&self, id: SiteId, bytes: u64) {
+        if let Some(site) = self.get(id) {
+            site.largest_bytes.fetch_max(bytes, Relaxed);
+        }
+        if let Some(facts) = self.facts.get_or_map(id.get() as usize) {
+            let told = (bytes.min(LARGEST_BYTES_MAX) as u32) << 1;
+            let grown = |facts: u32| (told > facts).then_some(told | facts & SHARED);
+            // Err: another thread has seen a larger one.
+            let _ = facts.fetch_update(Relaxed, Relaxed, grown);
+        }
     }
 
     /// Forgets all maxima and who used which site; the sites stay.
@@ -149,9 +187,10 @@ impl Sites {
     pub(crate) unsafe fn reset_max(&self) {
         for site in self.ids().filter_map(|id| self.get(id)) {
             site.max.reset();
+            site.largest_bytes.store(0, Relaxed);
         }
         // SAFETY: the caller's promise.
-        unsafe { self.shared.zero() };
+        unsafe { self.facts.zero() };
     }
 
     pub(crate) fn last_number(&self) -> usize {

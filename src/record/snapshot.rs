@@ -43,6 +43,15 @@ pub(crate) struct Counts {
     /// Bytes and blocks still live at the reading.
     pub(crate) end_bytes: u64,
     pub(crate) end_blocks: u64,
+    /// The largest block, as it was allocated or after it was reallocated.
+    pub(crate) largest_bytes: u64,
+    /// Reallocations among the total blocks.
+    pub(crate) reallocs: u64,
+    /// What they left as it was: the lesser of the old and the new size. The
+    /// total bytes hold it twice.
+    pub(crate) kept_bytes: u64,
+    /// Of that, what they copied because the block moved.
+    pub(crate) copied_bytes: u64,
 }
 
 /// A frame in the stack tree. A stack is a node and its ancestors, innermost

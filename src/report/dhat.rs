@@ -1,7 +1,7 @@
 //! The DHAT file, version 2. One line a program point.
 //!
 //! Beyond the format there is one more key, `heapledger`, which every reader of the
-//! format ignores: [`Extension`].
+//! format ignores: [`Extension`] in the file, [`PointExtension`] in a point.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::frames::FrameId;
 use super::profile::{Point, Profile};
-use crate::record::snapshot::Kind;
+use crate::record::snapshot::{Counts, Kind};
 
 /// Numbers above this are not exact in JavaScript.
 const MAX_NUMBER: u64 = 1 << 53;
@@ -163,6 +163,7 @@ enum ProgramPoint<'a> {
         gbk: u64,
         eb: u64,
         ebk: u64,
+        heapledger: PointExtension,
         fs: FrameIndices<'a>,
     },
     AdHoc {
@@ -170,6 +171,31 @@ enum ProgramPoint<'a> {
         tbk: u64,
         fs: FrameIndices<'a>,
     },
+}
+
+/// What is 0 or was not measured is left out.
+#[derive(Serialize)]
+struct PointExtension {
+    #[serde(skip_serializing_if = "is_zero")]
+    reallocs: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    copied_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    largest_bytes: u64,
+}
+
+impl PointExtension {
+    fn new(counts: &Counts) -> PointExtension {
+        PointExtension {
+            reallocs: number(counts.reallocs),
+            copied_bytes: number(counts.copied_bytes),
+            largest_bytes: number(counts.largest_bytes),
+        }
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 struct FrameIndices<'a> {
@@ -197,6 +223,7 @@ impl ProgramPoints<'_> {
                 gbk: number(counts.peak_blocks),
                 eb: number(counts.end_bytes),
                 ebk: number(counts.end_blocks),
+                heapledger: PointExtension::new(counts),
                 fs,
             },
         }
@@ -438,6 +465,7 @@ mod tests {
         let expected = serde_json::json!({
             "tb": 2400, "tbk": 10, "tl": 77, "mb": 1200, "mbk": 5, "gb": 800, "gbk": 3,
             "eb": 600, "ebk": 2, "fs": [1, 2, 3],
+            "heapledger": {"reallocs": 4, "copied_bytes": 200, "largest_bytes": 480},
         });
         assert_eq!(*first, expected);
         assert_eq!(json["heapledger"]["exact"]["merged_points"], 0);

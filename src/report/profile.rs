@@ -326,6 +326,10 @@ fn add(sum: &mut Counts, other: &Counts) {
     sum.peak_blocks += other.peak_blocks;
     sum.end_bytes += other.end_bytes;
     sum.end_blocks += other.end_blocks;
+    sum.largest_bytes = sum.largest_bytes.max(other.largest_bytes);
+    sum.reallocs += other.reallocs;
+    sum.kept_bytes += other.kept_bytes;
+    sum.copied_bytes += other.copied_bytes;
     (sum.max_bytes, sum.max_blocks) = [
         (sum.max_bytes, sum.max_blocks),
         (other.max_bytes, other.max_blocks),
@@ -416,6 +420,10 @@ mod tests {
             peak_blocks: 6,
             end_bytes: 1800,
             end_blocks: 4,
+            largest_bytes: 480,
+            reallocs: 8,
+            kept_bytes: 600,
+            copied_bytes: 300,
         };
         assert_eq!(*profile.counts(&profile.points[0]), expected);
         assert_eq!(*profile.counts(&profile.points[1]), sample::counts(12));

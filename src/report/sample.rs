@@ -18,6 +18,10 @@ pub(super) fn counts(bytes: u64) -> Counts {
         peak_blocks: 3,
         end_bytes: bytes / 4,
         end_blocks: 2,
+        largest_bytes: bytes / 5,
+        reallocs: 4,
+        kept_bytes: bytes / 6,
+        copied_bytes: bytes / 12,
     }
 }
 

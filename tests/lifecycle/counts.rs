@@ -82,6 +82,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         let vector = profile.sum_in("growing_vector");
         assert_eq!((vector.tb, vector.tbk), (8 * (4 + 8 + 16), 3));
         assert_eq!((vector.mb, vector.mbk, vector.ebk), (8 * 16, 1, 0));
+        let sizes = &vector.heapledger;
+        assert_eq!((sizes.reallocs, sizes.largest_bytes), (2, 8 * 16));
     }),
 ];
 
@@ -163,6 +165,10 @@ fn table_is_in_the_file(profile: &crate::support::profile::Profile) {
     assert_eq!((original.mb, original.mbk), (100_000, 1));
     assert_eq!((original.gb, original.gbk), (0, 0));
     assert_eq!((original.eb, original.ebk), (0, 0));
+    let sizes = &original.heapledger;
+    assert_eq!((sizes.reallocs, sizes.largest_bytes), (4, 100_000));
+    // From 150 to 100,000 bytes it cannot have stayed where it was.
+    assert!((150..=100 + 150 + 10 + 10).contains(&sizes.copied_bytes));
     // The older block is at the site of its realloc: its own is not known.
     let resizing = profile.sum_in("resizing_site");
     assert_eq!((resizing.tbk, resizing.tb), (1, 50));

@@ -117,7 +117,18 @@ pub(crate) struct Point {
     pub(crate) gbk: u64,
     pub(crate) eb: u64,
     pub(crate) ebk: u64,
+    #[serde(default)]
+    pub(crate) heapledger: PointExtension,
     fs: Vec<usize>,
+}
+
+/// What is 0 is left out of the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PointExtension {
+    pub(crate) reallocs: u64,
+    pub(crate) copied_bytes: u64,
+    pub(crate) largest_bytes: u64,
 }
 
 /// A heap profile that obeys the format.
@@ -173,6 +184,9 @@ impl Profile {
                 assert!(number <= MAX_NUMBER, "{point:?}");
             }
             assert!(gb <= mb && eb <= mb && mb <= tb, "{point:?}");
+            let extension = &point.heapledger;
+            assert!(extension.reallocs <= tbk && extension.copied_bytes <= tb);
+            assert!(extension.largest_bytes <= tb && extension.largest_bytes * tbk >= tb);
             assert!(gbk <= tbk && ebk <= tbk && mbk <= tbk, "{point:?}");
         }
     }
@@ -250,6 +264,10 @@ impl Profile {
             sum.gbk += point.gbk;
             sum.eb += point.eb;
             sum.ebk += point.ebk;
+            let (all, one) = (&mut sum.heapledger, &point.heapledger);
+            all.reallocs += one.reallocs;
+            all.copied_bytes += one.copied_bytes;
+            all.largest_bytes = all.largest_bytes.max(one.largest_bytes);
         }
         sum
     }
