@@ -4,31 +4,40 @@
 //! Ticks have no fixed unit. A reading compares the ticks and the nanoseconds
 //! that went by since the start of profiling, and converts with that ratio.
 
-use once_cell::race::OnceNonZeroUsize;
-use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-const TSC: NonZeroUsize = NonZeroUsize::new(1).unwrap();
-const MONOTONIC: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+const UNKNOWN: u8 = 0;
+const TSC: u8 = 1;
+const MONOTONIC: u8 = 2;
 
-/// Which clock this machine gets; never blocks, so it can be asked from
-/// inside the allocator.
-static SOURCE: OnceNonZeroUsize = OnceNonZeroUsize::new();
+/// Which clock this machine gets. Whoever finds it unknown asks the processor,
+/// which always says the same.
+static SOURCE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 /// The current time in ticks.
 #[inline]
 pub(crate) fn ticks() -> u64 {
-    if SOURCE.get_or_init(detect) == TSC {
-        time_stamp_counter()
-    } else {
-        monotonic_ns()
+    if SOURCE.load(Relaxed) == TSC {
+        return time_stamp_counter();
     }
+    ticks_of_other_source()
+}
+
+#[cold]
+#[inline(never)]
+fn ticks_of_other_source() -> u64 {
+    if SOURCE.load(Relaxed) == UNKNOWN {
+        SOURCE.store(detect(), Relaxed);
+        return ticks();
+    }
+    monotonic_ns()
 }
 
 /// CPUID leaf 0x8000_0007, EDX bit 8: the counter runs at one rate in all
 /// power states, and in step on all cores.
 #[cfg(target_arch = "x86_64")]
 #[cold]
-fn detect() -> NonZeroUsize {
+fn detect() -> u8 {
     use std::arch::x86_64::__cpuid;
     #[allow(unused_unsafe, reason = "the intrinsic is safe in newer toolchains")]
     // SAFETY: every x86_64 processor has CPUID.
@@ -42,7 +51,7 @@ fn detect() -> NonZeroUsize {
 
 #[cfg(not(target_arch = "x86_64"))]
 #[cold]
-fn detect() -> NonZeroUsize {
+fn detect() -> u8 {
     MONOTONIC
 }
 

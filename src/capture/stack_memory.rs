@@ -11,6 +11,24 @@ pub(crate) struct Word {
     pub(crate) value: u64,
 }
 
+/// How many words that always hold their value, [`Word::pad`], lie before the first
+/// that a walk has read: so that all that were read lie in whole chunks.
+pub(crate) const PADS: usize = WORDS_AT_ONCE - 1;
+
+/// How many words are compared before a look whether there are more.
+const WORDS_AT_ONCE: usize = 8;
+
+static PAD: u64 = 0;
+
+impl Word {
+    pub(crate) fn pad() -> Self {
+        Self {
+            address: (&raw const PAD).addr() as u64,
+            value: PAD,
+        }
+    }
+}
+
 /// Stack words by address.
 pub(crate) trait StackMemory {
     /// The word at `address`, or None if that is not a word of this stack
@@ -19,8 +37,8 @@ pub(crate) trait StackMemory {
 
     /// How many of `words`, from the first on, to go back over because of a
     /// change: one more than the index of the last word that no longer holds
-    /// its value, 0 if all do. All were read from this stack before, and lie
-    /// in frames that are still on it.
+    /// its value, 0 if all do. The first [`PADS`] are pads; all others were read
+    /// from this stack before, and lie in frames that are still on it.
     fn unchanged_from(&self, words: &[Word]) -> usize;
 
     /// Whether a caller's stack pointer may be `to` when its callee's was
@@ -66,22 +84,29 @@ impl StackMemory for OwnStack {
     #[inline(always)]
     fn unchanged_from(&self, words: &[Word]) -> usize {
         let changed = |word: &Word| {
-            // SAFETY: the words were read through `word` before, so they lie
-            // in the mapped stack; and above the stack pointer, as their
-            // frames do.
+            // SAFETY: a pad lies in a static. The others were read through `word`
+            // before, so they lie in the mapped stack; and above the stack
+            // pointer, as their frames do.
             unsafe { std::ptr::read_volatile(word.address as *const u64) != word.value }
         };
         let mut end = words.len();
-        for [a, b, c, d] in words.as_rchunks::<4>().1.iter().rev() {
-            if changed(d) || changed(c) || changed(b) || changed(a) {
-                break;
+        // What is left over at the front is pads.
+        for chunk in words.as_rchunks::<WORDS_AT_ONCE>().1.iter().rev() {
+            let [a, b, c, d, e, f, g, h] = chunk;
+            if changed(h)
+                || changed(g)
+                || changed(f)
+                || changed(e)
+                || changed(d)
+                || changed(c)
+                || changed(b)
+                || changed(a)
+            {
+                return end - chunk.iter().rev().position(changed).unwrap_or(0);
             }
-            end -= 4;
+            end -= WORDS_AT_ONCE;
         }
-        while end > 0 && !changed(&words[end - 1]) {
-            end -= 1;
-        }
-        end
+        0
     }
 
     #[inline(always)]

@@ -22,7 +22,7 @@
 use crate::capture::registers::Registers;
 use crate::capture::rules::{Rule, Rules, Step};
 use crate::capture::stack_bounds::{StackBounds, mapping_of};
-use crate::capture::stack_memory::{FOREIGN_STACK_WINDOW_BYTES, StackMemory, Word};
+use crate::capture::stack_memory::{FOREIGN_STACK_WINDOW_BYTES, PADS, StackMemory, Word};
 
 /// Stacks up to this many frames are memoized; of deeper ones only the window
 /// that is kept is walked.
@@ -32,7 +32,7 @@ pub(crate) const MEMO_FRAMES: usize = 4096;
 const MAX_LOOKUPS: u32 = 64;
 
 /// A rule reads at most three words: a signal frame's pc, sp and rbp.
-const MEMO_WORDS: usize = (MEMO_FRAMES + 1) * 3;
+const MEMO_WORDS: usize = PADS + (MEMO_FRAMES + 1) * 3;
 
 /// The stack has more frames than the memo can hold.
 struct TooDeep;
@@ -58,7 +58,8 @@ pub(crate) struct Frame {
     found: (u64, u64),
     /// Of this frame's return address and all outer ones.
     prefix_hash: u64,
-    /// How many of the memo's words belong to this frame and the outer ones.
+    /// The end of this frame's words among the memo's; those of the outer ones lie
+    /// before them.
     words_end: u32,
     onward: Onward,
     /// Whether the frames further out depend on `state.fp`.
@@ -233,11 +234,27 @@ pub(crate) struct Walker {
     /// Whether the memo's outer end depends on nothing but its outermost
     /// frame and the words that are remembered.
     is_sound: bool,
+    last: LastWalk,
     frames: [Frame; MEMO_FRAMES],
     words: [Word; MEMO_WORDS],
     fresh: [FreshFrame; MEMO_FRAMES],
     /// What the platform's unwinder found.
     addresses: [u64; MEMO_FRAMES],
+}
+
+/// Where the last walk started, and what was found out about its stack. A walk
+/// that starts in the same state, with every word of the memo unchanged, ends in
+/// the same stack.
+#[derive(Clone, Copy, Debug)]
+struct LastWalk {
+    start: Registers,
+    /// Whether any frame depends on `start.fp`.
+    fp_matters: bool,
+    /// What [`Walker::remember`] was given; 0 if the memo does not stand for
+    /// the whole stack of `start`.
+    tag: u32,
+    /// The end of the memo's words.
+    words_end: u32,
 }
 
 impl std::fmt::Debug for Walker {
@@ -288,7 +305,54 @@ impl Walker {
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.limit = limit.clamp(1, MEMO_FRAMES);
         self.limit_power = (0..self.limit).fold(1, |power: u64, _| power.wrapping_mul(HASH_BASE));
+        self.forget();
+    }
+
+    /// Forgets the last stack.
+    pub(crate) fn forget(&mut self) {
+        self.words[..PADS].fill(Word::pad());
         self.len = 0;
+        self.last.tag = 0;
+    }
+
+    /// Whether the last walk started in this state, so that it may have been of
+    /// the same stack.
+    #[inline(always)]
+    pub(crate) fn started_at(&self, start: Registers) -> bool {
+        let last = &self.last;
+        start.sp == last.start.sp
+            && start.pc == last.start.pc
+            && (start.fp == last.start.fp || !last.fp_matters)
+            && last.tag != 0
+    }
+
+    /// What [`Self::remember`] was told of the last stack, if it is the one that
+    /// lies in `memory`, where [`Self::started_at`] says that it may be.
+    #[inline(always)]
+    pub(crate) fn tag_if_unchanged<M: StackMemory>(&self, memory: &M) -> Option<u32> {
+        let words = &self.words[..(self.last.words_end as usize).min(MEMO_WORDS)];
+        (memory.unchanged_from(words) == 0).then_some(self.last.tag)
+    }
+
+    /// Keeps `tag`, which is not 0, with the stack just captured at `start`, for
+    /// as long as the memo stands for it.
+    #[inline(always)]
+    pub(crate) fn remember<R: Rules>(&mut self, start: Registers, rules: &R, tag: u32) {
+        if self.len == 0 || !self.is_sound || self.ended != Ended::Whole {
+            self.last.tag = 0;
+            return;
+        }
+        let innermost = &self.frames[self.len - 1];
+        self.last = LastWalk {
+            start,
+            fp_matters: match Onward::of(rules.rule_at(start.pc)) {
+                Onward::Uses => true,
+                Onward::Keeps => innermost.fp_matters,
+                Onward::Forgets => false,
+            },
+            tag,
+            words_end: innermost.words_end,
+        };
     }
 
     pub(crate) fn bounds(&self) -> StackBounds {
@@ -462,7 +526,7 @@ impl Walker {
     #[inline(always)]
     fn words_start(&self, index: usize) -> u32 {
         match index {
-            0 => 0,
+            0 => PADS as u32,
             _ => self.frames[index - 1].words_end,
         }
     }
@@ -480,7 +544,7 @@ impl Walker {
     #[inline(always)]
     fn push(&mut self, found: &FreshFrame) {
         let (hash, start, matters_further_out) = match self.len {
-            0 => (0, 0, false),
+            0 => (0, PADS as u32, false),
             len => {
                 let outer = &self.frames[len - 1];
                 (outer.prefix_hash, outer.words_end, outer.fp_matters)
@@ -734,7 +798,8 @@ mod tests {
 
         fn unchanged_from(&self, words: &[Word]) -> usize {
             let changed = |word: &Word| self.word(LOW, word.address) != Some(word.value);
-            words.iter().rposition(changed).map_or(0, |index| index + 1)
+            let mut read = words[PADS..].iter();
+            read.rposition(changed).map_or(0, |index| PADS + index + 1)
         }
 
         fn may_follow(&self, from: u64, to: u64) -> bool {
@@ -906,8 +971,19 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Act {
-        Call { number: u64, site: u64 },
-        Return { count: usize },
+        Call {
+            number: u64,
+            site: u64,
+        },
+        Return {
+            count: usize,
+        },
+        /// Returns so far and calls the same functions again, the first from `site`: the
+        /// stack pointer is what it was, and something further out may have changed.
+        Repeat {
+            count: usize,
+            site: u64,
+        },
         Capture,
     }
 
@@ -915,7 +991,8 @@ mod tests {
         let act = prop_oneof![
             4 => (1_u64..12, 1_u64..4).prop_map(|(number, site)| Act::Call { number, site }),
             2 => (1_usize..6).prop_map(|count| Act::Return { count }),
-            3 => Just(Act::Capture),
+            2 => (1_usize..6, 1_u64..4).prop_map(|(count, site)| Act::Repeat { count, site }),
+            4 => Just(Act::Capture),
         ];
         prop::collection::vec(act, 1..300)
     }
@@ -924,6 +1001,7 @@ mod tests {
         let mut machine = Machine::new();
         let walker = walker(limit);
         let mut keys = HashMap::new();
+        let mut tags = HashMap::new();
         machine.call(1, 1);
         for act in acts {
             match *act {
@@ -933,13 +1011,28 @@ mod tests {
                         machine.ret();
                     }
                 }
+                Act::Repeat { count, site } => {
+                    let mut functions = vec![];
+                    for _ in 0..count.min(machine.calls.len().saturating_sub(1)) {
+                        functions.push(machine.pc / 100);
+                        machine.ret();
+                    }
+                    for (depth, number) in functions.into_iter().rev().enumerate() {
+                        machine.call(number, if depth == 0 { site } else { 1 });
+                    }
+                }
                 Act::Capture => {
-                    let stack =
-                        walker.capture(machine.registers(), &machine.memory, &Table, |_| {
-                            unreachable!("every rule fits")
-                        });
                     let mut expected = machine.stack();
                     expected.truncate(limit);
+                    let start = machine.registers();
+                    if walker.started_at(start)
+                        && let Some(tag) = walker.tag_if_unchanged(&machine.memory)
+                    {
+                        prop_assert_eq!(tags.get(&expected), Some(&tag));
+                    }
+                    let stack = walker.capture(start, &machine.memory, &Table, |_| {
+                        unreachable!("every rule fits")
+                    });
                     prop_assert_eq!(addresses(&stack), expected.clone());
                     prop_assert_eq!(stack.ended, Ended::Whole);
                     prop_assert_eq!(stack.is_window, machine.calls.len() > limit);
@@ -948,6 +1041,10 @@ mod tests {
                     prop_assert_eq!(keys.entry(identity).or_insert(expected.clone()), &expected);
                     let others = keys.iter().filter(|(_, stack)| **stack == expected);
                     prop_assert_eq!(others.count(), 1);
+                    let tag = tags.len() as u32 + 1;
+                    walker.remember(start, &Table, *tags.entry(expected).or_insert(tag));
+                    prop_assert!(walker.started_at(start));
+                    prop_assert!(walker.tag_if_unchanged(&machine.memory).is_some());
                 }
             }
         }
@@ -1023,6 +1120,34 @@ mod tests {
             let stack = walker.capture(start, &machine.memory, &SignalAt(RESTORER), |_| 0);
             assert_eq!(addresses(&stack), [RESTORER, interrupted.pc + 4, 1]);
         }
+    }
+
+    #[test]
+    fn a_frame_pointer_passed_on_tells_stacks_apart() {
+        let (leaves, by_fp, saves) = (4, 2, 1);
+        let mut machine = Machine::new();
+        let start = |fp| Registers {
+            pc: leaves * 100,
+            sp: LOW,
+            fp,
+        };
+        let (near, far) = (LOW + 512, LOW + 1024);
+        let caller_sp = LOW + 8 * (function(leaves).words + 1);
+        machine.write(caller_sp - 8, by_fp * 100 + 1);
+        machine.write(near + 8, 1);
+        machine.write(far + 8, saves * 100 + 1);
+        machine.write(far + 16 + 8 * function(saves).words, 1);
+        let walker = walker(MEMO_FRAMES);
+        let mut captured = |fp| {
+            assert!(!walker.started_at(start(fp)));
+            let stack = walker.capture(start(fp), &machine.memory, &Table, |_| 0);
+            let found = addresses(&stack);
+            walker.remember(start(fp), &Table, 1);
+            assert!(walker.started_at(start(fp)));
+            found
+        };
+        assert_eq!(captured(near), [201, 1]);
+        assert_eq!(captured(far), [201, 101, 1]);
     }
 
     #[test]

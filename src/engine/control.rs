@@ -33,6 +33,10 @@ impl Control {
     pub(crate) fn has(self, flag: u32) -> bool {
         self.0 & flag != 0
     }
+
+    pub(crate) fn without(self, flag: u32) -> Self {
+        Self(self.0 & !flag)
+    }
 }
 
 #[derive(Debug)]

@@ -175,23 +175,59 @@ impl Engine {
 
     #[inline(always)]
     fn record_alloc(&self, inside: Inside<'_>, start: Registers, address: usize, bytes: usize) {
+        let thread = &mut *inside.thread;
+        // SAFETY: `start` is of a caller of this function.
+        let known = unsafe { Self::last_site(&thread.walker, start) };
+        // SAFETY: as above.
+        let Some(site) = known.or_else(|| unsafe { self.site_at(thread, start) }) else {
+            return thread.dropped.set(thread.dropped.get() + 1);
+        };
+        let now = clock::ticks();
+        match self
+            .recorder
+            .alloc(&mut thread.book, site, address, bytes, now)
+        {
+            Ok(true) => {}
+            Ok(false) => thread.refused.count(Operation::Free),
+            Err(_) => thread.dropped.set(thread.dropped.get() + 1),
+        }
+    }
+
+    /// The site of the stack at `start`, if that is the last one again.
+    ///
+    /// # Safety
+    /// As for [`Self::stack`].
+    #[inline(always)]
+    unsafe fn last_site(walker: &Walker, start: Registers) -> Option<SiteId> {
+        if !walker.started_at(start) {
+            return None;
+        }
+        // SAFETY: the caller's promise; only stacks within these bounds are
+        // remembered.
+        let memory = unsafe { OwnStack::above(start.sp, walker.bounds()) };
+        SiteId::new(walker.tag_if_unchanged(&memory)?)
+    }
+
+    /// The site of the stack at `start`. None: there is no memory for it.
+    ///
+    /// # Safety
+    /// As for [`Self::stack`].
+    #[inline(never)]
+    unsafe fn site_at(&self, thread: &mut Thread, start: Registers) -> Option<SiteId> {
         let Thread {
             walker,
             book,
             truncated,
             ..
-        } = &mut *inside.thread;
-        // SAFETY: `start` is of a caller of this function.
+        } = thread;
+        // SAFETY: the caller's promise.
         let mut stack = unsafe { self.stack(walker, start) };
         if stack.ended == Ended::Truncated {
             truncated.set(truncated.get() + 1);
         }
-        let now = clock::ticks();
-        match self.recorder.alloc(book, &mut stack, address, bytes, now) {
-            Ok(true) => {}
-            Ok(false) => inside.thread.refused.count(Operation::Free),
-            Err(_) => inside.thread.dropped.set(inside.thread.dropped.get() + 1),
-        }
+        let site = self.recorder.site_of(book, &mut stack)?;
+        walker.remember(start, self, site.get());
+        Some(site)
     }
 
     /// The program is about to free a block.
@@ -355,18 +391,23 @@ impl Engine {
     fn mark_busy(&self, thread: &Thread, before: u8) -> Control {
         thread.gate.store(before | gate::BUSY, Relaxed);
         compiler_fence(SeqCst);
-        let control = self.control.get();
-        if control.has(Control::FENCE) {
-            fence(SeqCst);
-            return self.control.get();
-        }
-        control
+        self.control.get()
     }
 
     /// The control word has changed since this thread last looked. None: the
     /// gate is open again and nothing is to be recorded.
     #[cold]
     fn act_on(&self, thread: &mut Thread, before: u8, control: Control) -> Option<Control> {
+        let control = match control.has(Control::FENCE) {
+            true => {
+                fence(SeqCst);
+                self.control.get()
+            }
+            false => control,
+        };
+        if thread.acted_on.get() == control.without(Control::FENCE) {
+            return Some(thread.acted_on.get());
+        }
         if control.has(Control::PAUSED) {
             thread.gate.store(before, Release);
             errno::preserving(|| self.control.wait_for_change(control));
@@ -387,7 +428,8 @@ impl Engine {
             &self.recorder.peak,
             clock::ticks(),
         );
-        thread.acted_on.set(control);
+        // With that flag every operation comes here for its fence.
+        thread.acted_on.set(control.without(Control::FENCE));
         Some(self.control.get())
     }
 

@@ -24,6 +24,14 @@ const ROOT_BITS: u32 = 15;
 /// User-space addresses of 4-level page tables.
 const _: () = assert!(4 + LEAF_BITS + MIDDLE_BITS + ROOT_BITS == 47);
 
+/// The number of the granule that begins at `address`, if one does and the map has it.
+#[inline(always)]
+fn granule(address: usize) -> Option<usize> {
+    // What makes an address odd ends up in the highest bits.
+    let granule = address.rotate_right(GRANULE_BYTES.ilog2());
+    (granule < 1 << (LEAF_BITS + MIDDLE_BITS + ROOT_BITS)).then_some(granule)
+}
+
 /// Granules of one leaf; a value of 0 is no block.
 struct Leaf([AtomicU32; 1 << LEAF_BITS]);
 
@@ -59,8 +67,8 @@ impl BlockMap {
     /// that the address belonged to: of a block whose free was not seen.
     #[inline]
     pub(crate) fn insert(&self, address: usize, site: SiteId) -> Result<Option<SiteId>, NoRoom> {
-        if address.is_multiple_of(GRANULE_BYTES)
-            && let Some(slot) = self.slot(address).or_else(|| self.make_slot(address))
+        if let Some(granule) = granule(address)
+            && let Some(slot) = self.slot(granule).or_else(|| self.make_slot(granule))
         {
             let before = slot.load(Relaxed);
             slot.store(site.get(), Relaxed);
@@ -75,8 +83,8 @@ impl BlockMap {
     /// the thread that allocated it, by a synchronization of the program's own.
     #[inline]
     pub(crate) fn remove(&self, address: usize) -> Option<SiteId> {
-        if address.is_multiple_of(GRANULE_BYTES)
-            && let Some(slot) = self.slot(address)
+        if let Some(granule) = granule(address)
+            && let Some(slot) = self.slot(granule)
         {
             let value = slot.load(Relaxed);
             if value != 0 {
@@ -88,17 +96,16 @@ impl BlockMap {
     }
 
     #[inline(always)]
-    fn slot(&self, address: usize) -> Option<&AtomicU32> {
-        let leaf = self.leaves.get(address >> (4 + LEAF_BITS))?.load(Acquire);
+    fn slot(&self, granule: usize) -> Option<&AtomicU32> {
+        let leaf = self.leaves.get(granule >> LEAF_BITS)?.load(Acquire);
         let leaf = NonNull::new(leaf)?;
-        let granule = (address / GRANULE_BYTES) & ((1 << LEAF_BITS) - 1);
         // SAFETY: a published leaf stays mapped until `self` is dropped.
-        Some(&unsafe { leaf.as_ref() }.0[granule])
+        Some(&unsafe { leaf.as_ref() }.0[granule % (1 << LEAF_BITS)])
     }
 
     #[cold]
-    fn make_slot(&self, address: usize) -> Option<&AtomicU32> {
-        let directory = self.leaves.get_or_map(address >> (4 + LEAF_BITS))?;
+    fn make_slot(&self, granule: usize) -> Option<&AtomicU32> {
+        let directory = self.leaves.get_or_map(granule >> LEAF_BITS)?;
         // SAFETY: zeroed atomics are valid.
         let fresh = unsafe { untracked::map_zeroed::<Leaf>() }?;
         if directory
@@ -108,7 +115,7 @@ impl BlockMap {
             // SAFETY: just mapped, and never published.
             unsafe { untracked::unmap(fresh.cast(), size_of::<Leaf>()) };
         }
-        self.slot(address)
+        self.slot(granule)
     }
 
     fn each_leaf(&self, mut visit: impl FnMut(NonNull<Leaf>)) {

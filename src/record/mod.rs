@@ -66,18 +66,23 @@ impl Recorder {
         }
     }
 
-    /// A block of `bytes` was allocated at `address`. Ok(false): so was one
-    /// before, whose free was not seen.
+    /// The site of a stack. None: there is no memory for it.
+    #[inline(always)]
+    pub(crate) fn site_of(&self, book: &mut Book, stack: &mut Stack<'_>) -> Option<SiteId> {
+        book.site_of(stack, &self.sites).ok()
+    }
+
+    /// A block of `bytes` was allocated at `address` by `site`. Ok(false): so was
+    /// one before, whose free was not seen.
     #[inline(always)]
     pub(crate) fn alloc(
         &self,
         book: &mut Book,
-        stack: &mut Stack<'_>,
+        site: SiteId,
         address: usize,
         bytes: usize,
         now: u64,
     ) -> Result<bool, NotRecorded> {
-        let site = book.site_of(stack, &self.sites).map_err(|_| NotRecorded)?;
         let before = self.blocks.insert(address, site).map_err(|_| NotRecorded)?;
         let change = Change::alloc(bytes, now);
         if book

@@ -164,8 +164,9 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
                 if model.live.contains_key(&address) {
                     continue;
                 }
+                let id = recorder.site_of(books[book], &mut stack(site)).unwrap();
                 recorder
-                    .alloc(books[book], &mut stack(site), address, bytes, now)
+                    .alloc(books[book], id, address, bytes, now)
                     .unwrap();
                 let bytes = bytes as u64;
                 model.live.insert(

@@ -148,8 +148,9 @@ impl Peak {
         // the last epochs are never left: the peak then stays where it is in
         // blocks by site, 2 billion new peaks after the start.
         let epoch = self.epoch.load(Relaxed);
-        self.epoch
-            .store(epoch.saturating_add(1).min(EPOCH_MAX), Release);
+        if epoch < EPOCH_MAX {
+            self.epoch.store(epoch + 1, Release);
+        }
     }
 
     /// Adds a thread's change to the published sum; starts a new epoch if
