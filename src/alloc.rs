@@ -68,7 +68,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are the inner allocator's.
         let block = unsafe { self.inner.alloc(layout) };
-        if ENGINE.records_heap() && !block.is_null() {
+        if let Some(recording) = ENGINE.records_heap()
+            && !block.is_null()
+            && !recording.is_shut()
+        {
             ENGINE.on_alloc(block as usize, layout.size());
         }
         block
@@ -80,7 +83,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are the inner allocator's.
         let block = unsafe { self.inner.alloc_zeroed(layout) };
-        if ENGINE.records_heap() && !block.is_null() {
+        if let Some(recording) = ENGINE.records_heap()
+            && !block.is_null()
+            && !recording.is_shut()
+        {
             ENGINE.on_alloc(block as usize, layout.size());
         }
         block
@@ -88,7 +94,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if ENGINE.records_heap() {
+        if let Some(recording) = ENGINE.records_heap()
+            && (!recording.is_shut() || ENGINE.may_know(block as usize))
+        {
             ENGINE.on_free(block as usize, layout.size());
         }
         // SAFETY: the caller's promises are the inner allocator's.
@@ -97,11 +105,15 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if !ENGINE.records_heap() {
+        let Some(recording) = ENGINE.records_heap() else {
+            // SAFETY: the caller's promises are the inner allocator's.
+            return unsafe { self.inner.realloc(block, layout, new_size) };
+        };
+        let taken = ENGINE.before_realloc(block as usize);
+        if taken.is_none() && recording.is_shut() {
             // SAFETY: the caller's promises are the inner allocator's.
             return unsafe { self.inner.realloc(block, layout, new_size) };
         }
-        let taken = ENGINE.before_realloc(block as usize);
         let old = (block as usize, layout.size());
         // SAFETY: the caller's promises are the inner allocator's.
         let block = unsafe { self.inner.realloc(block, layout, new_size) };

@@ -41,6 +41,7 @@ mod process;
 #[allow(unsafe_code, reason = "unlocks what was locked over a fork")]
 mod profiler;
 mod stats;
+mod snapshot;
 mod assert;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -50,4 +51,5 @@ pub mod internals;
 pub use alloc::Alloc;
 pub use assert::assert_is_panic;
 pub use profiler::{Profiler, ProfilerBuilder, check_assert_condition};
+pub use snapshot::{Snapshot, SnapshotError};
 pub use stats::{AdHocStats, HeapStats, ad_hoc_event};

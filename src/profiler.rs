@@ -124,7 +124,50 @@ impl Profiler {
             file_name: None,
             trim_backtraces: Some(DEFAULT_FRAMES),
             eprint_json: false,
+            paused: false,
         }
+    }
+
+    /// Leaves out what is allocated from now on, until [`resume`](Self::resume).
+    ///
+    /// Blocks that were recorded before are followed to their end: that they
+    /// are freed, or reallocated, while the profiler is paused is counted, so
+    /// that what is live stays exact. Blocks allocated while it is paused are never in the
+    /// profile, even if they are reallocated or freed after it was resumed. The
+    /// clock of the run goes on. Does nothing if the run is over.
+    ///
+    /// # Examples
+    /// ```
+    /// #[global_allocator]
+    /// static ALLOC: heapledger::Alloc = heapledger::Alloc;
+    ///
+    /// fn main() {
+    ///     let profiler = heapledger::Profiler::builder().testing().build();
+    ///     profiler.pause();
+    ///     let left_out = vec![0_u8; 1000];
+    ///     profiler.resume();
+    ///     let recorded = vec![0_u8; 10];
+    ///     heapledger::assert_eq!(heapledger::HeapStats::get().total_bytes, 10);
+    ///     # drop((left_out, recorded));
+    /// }
+    /// ```
+    pub fn pause(&self) {
+        while_running(|_| ENGINE.shut_window());
+    }
+
+    /// Ends a [`pause`](Self::pause). Does nothing if there is none.
+    ///
+    /// # Examples
+    /// ```
+    /// let profiler = heapledger::Profiler::builder().ad_hoc().testing().build();
+    /// profiler.pause();
+    /// heapledger::ad_hoc_event(1); // left out
+    /// profiler.resume();
+    /// heapledger::ad_hoc_event(2);
+    /// assert_eq!(heapledger::AdHocStats::get().total_units, 2);
+    /// ```
+    pub fn resume(&self) {
+        while_running(|_| ENGINE.open_window());
     }
 
     /// Ends profiling now and returns what would have been written to the file.
@@ -158,6 +201,7 @@ pub struct ProfilerBuilder {
     file_name: Option<PathBuf>,
     trim_backtraces: Option<usize>,
     eprint_json: bool,
+    paused: bool,
 }
 
 impl ProfilerBuilder {
@@ -245,6 +289,19 @@ impl ProfilerBuilder {
         self
     }
 
+    /// Starts as if [`Profiler::pause`] had been called.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let profiler = heapledger::Profiler::builder().paused().build();
+    /// // ... start up ...
+    /// profiler.resume();
+    /// ```
+    pub fn paused(mut self) -> Self {
+        self.paused = true;
+        self
+    }
+
     /// Prints the profile on standard error as well.
     #[doc(hidden)]
     pub fn eprint_json(mut self) -> Self {
@@ -285,6 +342,9 @@ impl ProfilerBuilder {
             frame_limit: frames.saturating_add(PLUMBING_FRAMES),
         });
         let installed = !heap || allocator_is_installed();
+        if self.paused {
+            ENGINE.shut_window();
+        }
         *phase = Phase::Running(Run {
             settings: self,
             start,
@@ -329,6 +389,8 @@ struct AlreadyRunning;
 
 const MISSING_ALLOCATOR: &str = "error: no allocation can be recorded, because heapledger is not the \
      program's allocator; add: #[global_allocator] static ALLOC: heapledger::Alloc = heapledger::Alloc;";
+
+const NOT_RUNNING: &str = "no profiler is running; create one with Profiler::new_heap";
 
 /// Makes an allocation and looks whether it came through. Called while
 /// recording, with this thread's allocations ignored.
@@ -423,6 +485,14 @@ fn finish() {
     });
 }
 
+/// Does `work` while the run, if there is one, cannot end.
+fn while_running<T>(work: impl FnOnce(&Run) -> T) -> Option<T> {
+    ENGINE.ignoring(|| match &*PHASE.lock() {
+        Phase::Running(run) => Some(work(run)),
+        Phase::Ready | Phase::PostAssert => None,
+    })
+}
+
 enum Output {
     File,
     Memory,
@@ -453,7 +523,7 @@ impl EndedRun {
         REPORTING.store(process::thread_number(), Release);
         ENGINE.stop();
         // Read before the lock is let go: the next run starts with empty tables.
-        let snapshot = read(&run);
+        let (snapshot, _) = read(&run);
         Some(Self { run, snapshot })
     }
 
@@ -466,11 +536,7 @@ impl EndedRun {
             return None;
         }
         self.snapshot.modules = module_map::loaded_modules();
-        let options = Options {
-            trim: settings.trim_backtraces.map_or(Trim::Off, Trim::To),
-            command: command(),
-            pid: std::process::id(),
-        };
+        let options = options(settings);
         let profile = Profile::from_snapshot(&self.snapshot, &options);
         let mut text = String::new();
         if !settings.quiet {
@@ -516,9 +582,10 @@ impl EndedRun {
     }
 }
 
-/// Everything recorded so far in this run, at one moment.
-fn read(run: &Run) -> Snapshot {
-    let (sums, end) = ENGINE.read();
+/// Everything recorded so far in this run, at one moment; and for how many
+/// nanoseconds reading it kept others from recording.
+fn read(run: &Run) -> (Snapshot, u64) {
+    let (sums, end, pause_ns) = ENGINE.read();
     let scale = Scale::between(run.start, end);
     let recorder = ENGINE.recorder();
     let sites = recorder.resolve(&sums, scale, end.ticks);
@@ -526,7 +593,7 @@ fn read(run: &Run) -> Snapshot {
     let mut refusals = ENGINE.refusals(exact, sums.totals.peak_bytes);
     refusals.bounded_max_sites = if exact { 0 } else { sums.shared_sites };
     let peak_after = recorder.peak.at_ticks().saturating_sub(run.start.ticks);
-    Snapshot {
+    let snapshot = Snapshot {
         kind: run.settings.kind(),
         duration_us: scale.to_us(end.ticks.saturating_sub(run.start.ticks)),
         peak_at_us: scale.to_us(peak_after),
@@ -536,6 +603,34 @@ fn read(run: &Run) -> Snapshot {
         modules: Vec::new(),
         refusals,
         capture: crate::capture::BACK_END,
+    };
+    (snapshot, pause_ns)
+}
+
+/// What a snapshot of the run in progress is written from: everything
+/// recorded so far, how it is to be shown, and for how many nanoseconds
+/// reading it kept others from recording.
+///
+/// # Errors
+/// Why there is nothing to be read.
+pub(crate) fn read_running() -> Result<(Snapshot, Options, u64), &'static str> {
+    let read = while_running(|run| {
+        if !run.installed {
+            return Err(MISSING_ALLOCATOR);
+        }
+        let (snapshot, pause_ns) = read(run);
+        Ok((snapshot, options(&run.settings), pause_ns))
+    });
+    let (mut snapshot, options, pause_ns) = read.ok_or(NOT_RUNNING)??;
+    snapshot.modules = module_map::loaded_modules();
+    Ok((snapshot, options, pause_ns))
+}
+
+fn options(settings: &ProfilerBuilder) -> Options {
+    Options {
+        trim: settings.trim_backtraces.map_or(Trim::Off, Trim::To),
+        command: command(),
+        pid: std::process::id(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["lib"],
     &["internals"],
-    &["assert", "stats"],
+    &["assert", "snapshot", "stats"],
     &["profiler"],
     &["alloc", "report", "process"],
     &["engine"],

@@ -26,8 +26,10 @@ impl Control {
     pub(crate) const FENCE: u32 = 1 << 4;
     /// Ad hoc events are recorded, not allocations.
     pub(crate) const AD_HOC: u32 = 1 << 5;
+    /// Between windows: blocks recorded so far are followed, new ones left out.
+    pub(crate) const SHUT: u32 = 1 << 8;
 
-    const FLAG_BITS: u32 = 8;
+    const FLAG_BITS: u32 = 12;
 
     #[inline(always)]
     pub(crate) fn has(self, flag: u32) -> bool {
@@ -36,6 +38,20 @@ impl Control {
 
     pub(crate) fn without(self, flag: u32) -> Self {
         Self(self.0 & !flag)
+    }
+}
+
+/// Allocations are recorded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeapRecording {
+    word: u32,
+}
+
+impl HeapRecording {
+    /// Whether new blocks are left out.
+    #[inline(always)]
+    pub(crate) fn is_shut(self) -> bool {
+        self.word & Control::SHUT != 0
     }
 }
 
@@ -50,8 +66,10 @@ impl ControlWord {
     /// The one load of the idle path. Relaxed: a thread that records looks
     /// again after it has entered.
     #[inline(always)]
-    pub(crate) fn records_heap(&self) -> bool {
-        self.0.load(Relaxed) & (Control::RECORDING | Control::AD_HOC) == Control::RECORDING
+    pub(crate) fn records_heap(&self) -> Option<HeapRecording> {
+        let word = self.0.load(Relaxed);
+        (word & (Control::RECORDING | Control::AD_HOC) == Control::RECORDING)
+            .then_some(HeapRecording { word })
     }
 
     /// Acquire: what was prepared before a change is visible with it.

@@ -11,6 +11,7 @@
 pub(crate) mod control;
 pub(crate) mod thread;
 pub(crate) mod thread_end;
+mod windows;
 #[cfg(test)]
 mod capture_tests;
 
@@ -29,7 +30,7 @@ use crate::record::peak::Mode;
 use crate::record::sites::SiteId;
 use crate::record::snapshot::{Refusals, Totals};
 use crate::record::{Recorder, Sums};
-use control::{Control, ControlWord};
+use control::{Control, ControlWord, HeapRecording};
 use parking_lot::MutexGuard;
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -137,7 +138,7 @@ impl Engine {
     /// Whether allocations are recorded: the only thing that an operation of
     /// an idle program does.
     #[inline(always)]
-    pub(crate) fn records_heap(&self) -> bool {
+    pub(crate) fn records_heap(&self) -> Option<HeapRecording> {
         self.control.records_heap()
     }
 
@@ -287,7 +288,8 @@ impl Engine {
     /// The program reports an ad hoc event.
     #[inline(never)]
     pub(crate) fn on_event(&'static self, weight: usize) {
-        if !self.control.get().has(Control::AD_HOC) {
+        let control = self.control.get();
+        if !control.has(Control::AD_HOC) || control.has(Control::SHUT) {
             return;
         }
         let start = Registers::here();
@@ -681,7 +683,7 @@ impl Engine {
         let own = self.this_thread();
         let registry = self.registry.lock();
         let end = Moment::now();
-        let flags = Control::RECORDING | Control::AD_HOC | Control::EXACT;
+        let flags = Control::RECORDING | Control::AD_HOC | Control::EXACT | Control::SHUT;
         self.control.change(0, flags);
         self.pausing(&registry, own, || ());
         end
@@ -694,8 +696,9 @@ impl Engine {
         self.pausing(&registry, own, || self.recorder.totals(self.books()))
     }
 
-    /// All counts at one moment.
-    pub(crate) fn read(&'static self) -> (Sums, Moment) {
+    /// All counts at one moment, and for how many nanoseconds that kept others
+    /// from recording.
+    pub(crate) fn read(&'static self) -> (Sums, Moment, u64) {
         let own = self.this_thread();
         let mut sums = Sums::default();
         loop {
@@ -703,6 +706,7 @@ impl Engine {
             sums.by_site
                 .resize(self.recorder.site_numbers() + 64, Default::default());
             let registry = self.registry.lock();
+            let pause_start_ns = clock::monotonic_ns();
             let read = self.pausing(&registry, own, || {
                 let enough = self.recorder.site_numbers() <= sums.by_site.len();
                 if enough {
@@ -711,7 +715,8 @@ impl Engine {
                 enough.then(Moment::now)
             });
             if let Some(moment) = read {
-                return (sums, moment);
+                let pause_ns = clock::monotonic_ns().saturating_sub(pause_start_ns);
+                return (sums, moment, pause_ns);
             }
         }
     }

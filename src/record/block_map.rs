@@ -95,6 +95,16 @@ impl BlockMap {
         self.odd.remove(address)
     }
 
+    /// Whether there may be a block at `address`; if not, there is none.
+    #[inline(always)]
+    pub(crate) fn may_hold(&self, address: usize) -> bool {
+        let in_map = address.is_multiple_of(GRANULE_BYTES)
+            && self
+                .slot(address)
+                .is_some_and(|slot| slot.load(Relaxed) != 0);
+        in_map || !self.odd.is_empty()
+    }
+
     #[inline(always)]
     fn slot(&self, granule: usize) -> Option<&AtomicU32> {
         let leaf = self.leaves.get(granule >> LEAF_BITS)?.load(Acquire);

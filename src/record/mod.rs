@@ -112,6 +112,12 @@ impl Recorder {
         }
     }
 
+    /// Whether there may be a block at `address`; if not, there is none.
+    #[inline(always)]
+    pub(crate) fn may_know(&self, address: usize) -> bool {
+        self.blocks.may_hold(address)
+    }
+
     /// The block at `address` is about to move or change its size: takes it
     /// out, so that whoever gets the address next finds it free.
     #[inline]

@@ -47,10 +47,16 @@ impl OddBlocks {
     /// it after it was inserted, so it sees at least that insertion.
     #[inline]
     pub(crate) fn remove(&self, address: usize) -> Option<SiteId> {
-        if self.count.load(Relaxed) == 0 {
+        if self.is_empty() {
             return None;
         }
         self.remove_present(address)
+    }
+
+    /// As for [`Self::remove`].
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Relaxed) == 0
     }
 
     #[cold]

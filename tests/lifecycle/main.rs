@@ -13,6 +13,8 @@ mod threads;
 mod stacks;
 mod fork;
 mod readings;
+mod windows;
+mod snapshots;
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;
@@ -29,5 +31,7 @@ fn main() {
         stacks::SCENARIOS,
         fork::SCENARIOS,
         readings::SCENARIOS,
+        windows::SCENARIOS,
+        snapshots::SCENARIOS,
     ]);
 }
