@@ -20,8 +20,17 @@ pub mod diff_flame;
 pub mod flame;
 #[cfg(feature = "folded")]
 pub mod folded;
+#[cfg(feature = "massif")]
+pub mod massif;
+#[cfg(feature = "pprof")]
+pub mod pprof;
+#[cfg(feature = "speedscope")]
+pub mod speedscope;
+#[cfg(any(feature = "massif", feature = "firefox"))]
+mod timeline;
 
 #[cfg(test)]
+#[allow(dead_code, reason = "which of them are used depends on the features")]
 mod sample;
 
 pub use error::Error;
