@@ -10,12 +10,16 @@ pub mod read;
 pub mod frame;
 pub mod limits;
 pub mod metric;
+#[cfg(any(feature = "pprof", feature = "firefox"))]
+mod calls;
 mod error;
 mod sum;
 #[cfg(feature = "dhat")]
 pub mod dhat;
 #[cfg(feature = "flame")]
 pub mod diff_flame;
+#[cfg(feature = "firefox")]
+pub mod firefox;
 #[cfg(feature = "flame")]
 pub mod flame;
 #[cfg(feature = "folded")]

@@ -36,7 +36,11 @@ pub fn write(profile: &Profile, _options: &Options, out: impl Write) -> Result<(
     // The only units of time that readers know are milliseconds, instructions and bytes.
     let nanoseconds = timeline::nanoseconds(profile);
     let unit = if nanoseconds.is_some() { "ms" } else { "i" };
-    writeln!(out, "desc: written by heapledger {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(
+        out,
+        "desc: written by heapledger {}",
+        env!("CARGO_PKG_VERSION")
+    )?;
     writeln!(out, "cmd: {}", one_line(&profile.command))?;
     writeln!(out, "time_unit: {unit}")?;
     let labels: Vec<String> = profile.frames.iter().map(|text| label(text)).collect();
@@ -186,8 +190,14 @@ mod tests {
     #[test]
     fn a_tree_at_the_peak_and_at_the_end() {
         let mut profile = sample::heap(&[
-            (&["0x1: f::{closure#0} (a.rs:3:1)", "0x2: main (a.rs:9:1)"], 4000),
-            (&["0x1: f::{closure#0} (a.rs:3:1)", "0x3: ??? (in /lib/c.so)"], 400),
+            (
+                &["0x1: f::{closure#0} (a.rs:3:1)", "0x2: main (a.rs:9:1)"],
+                4000,
+            ),
+            (
+                &["0x1: f::{closure#0} (a.rs:3:1)", "0x3: ??? (in /lib/c.so)"],
+                400,
+            ),
             (&["small"], 4),
         ]);
         profile.extension = Some(Extension {

@@ -9,6 +9,7 @@ use flate2::write::GzEncoder;
 use prost::Message;
 
 use crate::Error;
+use crate::calls::Calls;
 use crate::frame::Frame;
 use crate::limits;
 use crate::metric::Metric;
@@ -41,7 +42,11 @@ fn sample_types(profile: &Profile) -> Vec<(Metric, &str, &str)> {
     let mut types = match (&profile.units, profile.mode) {
         (Some(units), Mode::AdHoc | Mode::Copy) => vec![
             (Metric::TotalBlocks, units.blocks.as_str(), "count"),
-            (Metric::TotalBytes, units.bytes.as_str(), units.bytes.as_str()),
+            (
+                Metric::TotalBytes,
+                units.bytes.as_str(),
+                units.bytes.as_str(),
+            ),
         ],
         _ => vec![
             (Metric::TotalBlocks, "alloc_objects", "count"),
@@ -106,6 +111,7 @@ impl<'a> Encoder<'a> {
 
     fn encode(mut self) -> proto::Profile {
         let profile = self.profile;
+        let calls = Calls::of(profile);
         let types = sample_types(profile);
         for &(_, name, unit) in &types {
             let sample_type = self.value_type(name, unit);
@@ -117,12 +123,10 @@ impl<'a> Encoder<'a> {
                 .iter()
                 .map(|(metric, _, _)| i64::try_from(metric.of(&point.counts)).unwrap_or(i64::MAX))
                 .collect();
-            let mut rest = profile.stack(point);
-            let mut location_id = Vec::new();
-            while let Some(frames) = self.first_call(rest) {
-                location_id.push(self.location(frames));
-                rest = &rest[frames.len()..];
-            }
+            let location_id = calls
+                .split(profile.stack(point))
+                .map(|call| self.location(call, calls.address(call[0])))
+                .collect();
             self.message.sample.push(Sample { location_id, value });
         }
         if profile.mode == Mode::Heap {
@@ -134,8 +138,9 @@ impl<'a> Encoder<'a> {
                 .map_or(1, |bytes| bytes as i64);
         }
         // What is never empty, where anything was recorded.
-        self.message.default_sample_type =
-            types.get(1).map_or(0, |&(_, name, _)| self.strings.number(name));
+        self.message.default_sample_type = types
+            .get(1)
+            .map_or(0, |&(_, name, _)| self.strings.number(name));
         if profile.time_units.0 == "µs" {
             self.message.duration_nanos = profile.end_time.saturating_mul(1000) as i64;
         }
@@ -161,8 +166,10 @@ impl<'a> Encoder<'a> {
             .as_ref()
             .map_or(&[][..], |extension| &extension.modules);
         for module in modules {
-            let (filename, build_id) =
-                (self.strings.number(&module.path), self.strings.number(&module.build_id));
+            let (filename, build_id) = (
+                self.strings.number(&module.path),
+                self.strings.number(&module.build_id),
+            );
             self.add_mapping(module.start, module.end, filename, build_id);
         }
         if modules.is_empty() {
@@ -187,29 +194,13 @@ impl<'a> Encoder<'a> {
         });
     }
 
-    /// The first frames of a stack that are one call and what was inlined into it: those of one
-    /// address. A frame that comes again is a recursion.
-    fn first_call(&self, stack: &'a [u32]) -> Option<&'a [u32]> {
-        let (&first, rest) = stack.split_first()?;
-        let address = |frame: u32| Frame::parse(&self.profile.frames[frame as usize]).address;
-        let inlined = match address(first) {
-            None => 0,
-            of_first => rest
-                .iter()
-                .take_while(|&&frame| frame != first && address(frame) == of_first)
-                .count(),
-        };
-        Some(&stack[..=inlined])
-    }
-
-    fn location(&mut self, frames: &'a [u32]) -> u64 {
+    /// A call and what was inlined into it, innermost first.
+    fn location(&mut self, frames: &'a [u32], address: Option<u64>) -> u64 {
         if let Some(&id) = self.locations.get(frames) {
             return id;
         }
         let line = frames.iter().map(|&frame| self.line(frame)).collect();
-        let address = Frame::parse(&self.profile.frames[frames[0] as usize])
-            .address
-            .unwrap_or_default();
+        let address = address.unwrap_or_default();
         let id = next_id(&mut self.locations, frames);
         let mapping = self
             .message
@@ -316,7 +307,10 @@ mod tests {
                     .map(|line| {
                         let function = &profile.function[line.function_id as usize - 1];
                         assert_eq!(function.system_name, 0);
-                        (profile.string_table[function.name as usize].as_str(), line.line)
+                        (
+                            profile.string_table[function.name as usize].as_str(),
+                            line.line,
+                        )
                     })
                     .collect()
             })
@@ -326,9 +320,24 @@ mod tests {
     #[test]
     fn frames_of_one_address_are_one_location() {
         let profile = sample::heap(&[
-            (&["0x1: push (vec.rs:1:1)", "0x1: f (a.rs:2:1)", "0x2: main (a.rs:3:1)"], 400),
+            (
+                &[
+                    "0x1: push (vec.rs:1:1)",
+                    "0x1: f (a.rs:2:1)",
+                    "0x2: main (a.rs:3:1)",
+                ],
+                400,
+            ),
             // A recursion, in which something is inlined.
-            (&["0x7: g (a.rs:8:1)", "0x7: r (a.rs:9:1)", "0x7: g (a.rs:8:1)", "0x7: r (a.rs:9:1)"], 40),
+            (
+                &[
+                    "0x7: g (a.rs:8:1)",
+                    "0x7: r (a.rs:9:1)",
+                    "0x7: g (a.rs:8:1)",
+                    "0x7: r (a.rs:9:1)",
+                ],
+                40,
+            ),
             (&["[other]", "0x9: ??? (in /lib/c.so)"], 4),
         ]);
         let profile = decoded(&profile);
@@ -340,10 +349,20 @@ mod tests {
             stack(&profile, 1),
             [vec![("g", 8), ("r", 9)], vec![("g", 8), ("r", 9)]]
         );
-        assert_eq!(stack(&profile, 2), [vec![("[other]", 0)], vec![("0x9 (c.so)", 0)]]);
+        assert_eq!(
+            stack(&profile, 2),
+            [vec![("[other]", 0)], vec![("0x9 (c.so)", 0)]]
+        );
         assert_eq!(
             types(&profile),
-            ["alloc_objects", "alloc_space", "inuse_objects", "inuse_space", "peak_objects", "peak_space"]
+            [
+                "alloc_objects",
+                "alloc_space",
+                "inuse_objects",
+                "inuse_space",
+                "peak_objects",
+                "peak_space"
+            ]
         );
         assert_eq!(profile.sample[0].value, [40, 400, 10, 100, 20, 200]);
         assert_eq!(profile.duration_nanos, 2_000_000);

@@ -182,7 +182,10 @@ mod tests {
     fn all_figures_unless_told() {
         let names = |json: &Value| -> Vec<String> {
             let profiles = json["profiles"].as_array().unwrap();
-            profiles.iter().map(|p| p["name"].as_str().unwrap().to_owned()).collect()
+            profiles
+                .iter()
+                .map(|p| p["name"].as_str().unwrap().to_owned())
+                .collect()
         };
         assert_eq!(names(&written(&sample::ad_hoc(), &[])), ["units", "events"]);
         assert_eq!(names(&written(&sample::empty(), &[])).len(), 9);

@@ -75,7 +75,10 @@ mod tests {
             let moments = moments(profile);
             moments.iter().map(|m| (m.time, m.bytes, m.peak)).collect()
         };
-        assert_eq!(seen(&profile), [(0, 0, false), (1500, 220, true), (2000, 110, false)]);
+        assert_eq!(
+            seen(&profile),
+            [(0, 0, false), (1500, 220, true), (2000, 110, false)]
+        );
         let moment = |time, bytes, peak| MomentOfTimeline {
             time,
             bytes,
@@ -95,7 +98,13 @@ mod tests {
         });
         assert_eq!(
             seen(&profile),
-            [(0, 0, false), (10, 7, false), (1500, 220, true), (1600, 8, false), (2000, 110, false)]
+            [
+                (0, 0, false),
+                (10, 7, false),
+                (1500, 220, true),
+                (1600, 8, false),
+                (2000, 110, false)
+            ]
         );
     }
 }
