@@ -98,10 +98,8 @@ impl BlockMap {
     /// Whether there may be a block at `address`; if not, there is none.
     #[inline(always)]
     pub(crate) fn may_hold(&self, address: usize) -> bool {
-        let in_map = address.is_multiple_of(GRANULE_BYTES)
-            && self
-                .slot(address)
-                .is_some_and(|slot| slot.load(Relaxed) != 0);
+        let slot = granule(address).and_then(|granule| self.slot(granule));
+        let in_map = slot.is_some_and(|slot| slot.load(Relaxed) != 0);
         in_map || !self.odd.is_empty()
     }
 
@@ -221,6 +219,7 @@ mod tests {
             let mut model = HashMap::new();
             for (insert, offset, n) in steps {
                 let address = base + offset;
+                prop_assert!(map.may_hold(address) || !model.contains_key(&address));
                 if insert {
                     prop_assert_eq!(map.insert(address, site(n)), Ok(model.insert(address, site(n))));
                 } else {
