@@ -50,6 +50,9 @@ pub mod internals;
 
 pub use alloc::Alloc;
 pub use assert::assert_is_panic;
+#[cfg(feature = "flamegraph")]
+pub use heapledger_formats::metric::Metric;
 pub use profiler::{Profiler, ProfilerBuilder, check_assert_condition};
+pub use report::output::{Format, Output};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use stats::{AdHocStats, HeapStats, ad_hoc_event};

@@ -7,13 +7,13 @@ use crate::engine::RunSettings;
 use crate::lock::SpinLock;
 use crate::process;
 use crate::record::snapshot::{Kind, Snapshot, Totals};
+use crate::report::output::{Format, Formats, Output};
 use crate::report::profile::{Options, Profile};
 use crate::report::trim::Trim;
-use crate::report::{dhat, save, summary};
+use crate::report::{dhat, summary};
 use std::alloc::Layout;
-use std::ffi::OsString;
 use std::hint::black_box;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{
@@ -122,6 +122,7 @@ impl Profiler {
             exact_peaks: false,
             quiet: false,
             file_name: None,
+            outputs: Vec::new(),
             trim_backtraces: Some(DEFAULT_FRAMES),
             eprint_json: false,
             paused: false,
@@ -180,7 +181,7 @@ impl Profiler {
             if ended.run.settings.testing {
                 return String::new();
             }
-            ended.report(Output::Memory).unwrap_or_default()
+            ended.report(Target::Memory).unwrap_or_default()
         })
     }
 }
@@ -199,6 +200,7 @@ pub struct ProfilerBuilder {
     exact_peaks: bool,
     quiet: bool,
     file_name: Option<PathBuf>,
+    outputs: Vec<Output>,
     trim_backtraces: Option<usize>,
     eprint_json: bool,
     paused: bool,
@@ -265,6 +267,24 @@ impl ProfilerBuilder {
     /// ```
     pub fn file_name<P: AsRef<Path>>(mut self, file_name: P) -> Self {
         self.file_name = Some(file_name.as_ref().to_path_buf());
+        self
+    }
+
+    /// A file that the profile is written to at the end. Can be called several times: all files show the
+    /// same reading, and one that cannot be written does not keep the others from being written. The DHAT
+    /// file is then only written if it is one of them, or if [`file_name`](Self::file_name) was called.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use heapledger::{Output, Profiler};
+    ///
+    /// let _profiler = Profiler::builder()
+    ///     .output(Output::dhat("run.json"))
+    ///     .output(Output::dhat("/shared/latest.json"))
+    ///     .build();
+    /// ```
+    pub fn output(mut self, output: Output) -> Self {
+        self.outputs.push(output);
         self
     }
 
@@ -362,23 +382,22 @@ impl ProfilerBuilder {
         if self.ad_hoc { Kind::AdHoc } else { Kind::Heap }
     }
 
-    /// A copy of the process that started the run, made by `fork`, has a file
-    /// of its own: `name.PID.json`.
-    fn file(&self, copy: Option<u32>) -> PathBuf {
-        let path = match (&self.file_name, self.ad_hoc) {
-            (Some(name), _) => name,
-            (None, false) => Path::new("dhat-heap.json"),
-            (None, true) => Path::new("dhat-ad-hoc.json"),
+    /// The files to be written. A copy of the process that started the run,
+    /// made by `fork`, has files of its own.
+    fn files(&self, copy: Option<u32>) -> Vec<Output> {
+        let dhat = match (&self.file_name, self.ad_hoc) {
+            (Some(name), _) => Some(name.as_path()),
+            (None, _) if !self.outputs.is_empty() => None,
+            (None, false) => Some(Path::new("dhat-heap.json")),
+            (None, true) => Some(Path::new("dhat-ad-hoc.json")),
         };
-        let Some(pid) = copy else {
-            return path.to_owned();
-        };
-        let mut extension = OsString::from(pid.to_string());
-        if let Some(old) = path.extension() {
-            extension.push(".");
-            extension.push(old);
-        }
-        path.with_extension(extension)
+        let dhat = dhat.map(|path| Output::new(Format::Dhat, path));
+        let all = dhat.into_iter().chain(self.outputs.iter().cloned());
+        all.map(|output| match copy {
+            Some(pid) => output.of_copy(pid),
+            None => output,
+        })
+        .collect()
     }
 }
 
@@ -480,7 +499,7 @@ fn finish() {
         if let Some(ended) = EndedRun::take(Phase::Ready)
             && !ended.run.settings.testing
         {
-            ended.report(Output::File);
+            ended.report(Target::Files);
         }
     });
 }
@@ -493,8 +512,9 @@ fn while_running<T>(work: impl FnOnce(&Run) -> T) -> Option<T> {
     })
 }
 
-enum Output {
-    File,
+/// Where a report goes.
+enum Target {
+    Files,
     Memory,
 }
 
@@ -529,7 +549,7 @@ impl EndedRun {
 
     /// Writes the profile and prints the summary. With no lock held: printing
     /// waits for whoever writes to standard error, and that thread may allocate.
-    fn report(mut self, output: Output) -> Option<String> {
+    fn report(mut self, target: Target) -> Option<String> {
         let settings = &self.run.settings;
         if !self.run.installed {
             print_line(MISSING_ALLOCATOR);
@@ -542,33 +562,27 @@ impl EndedRun {
         if !settings.quiet {
             text.push_str(&summary::summary(&profile));
         }
-        let written = match output {
-            Output::Memory => {
+        let written = match target {
+            Target::Memory => {
                 if !settings.quiet {
                     text.push_str("heapledger: The data has been saved to the memory buffer\n");
                 }
                 Some(dhat::to_string_pretty(&profile))
             }
-            Output::File => {
+            Target::Files => {
                 let pid = std::process::id();
-                let path = settings.file((pid != self.run.pid).then_some(pid));
-                let saved = save::save(&path, |file| {
-                    let mut buffer = BufWriter::with_capacity(1 << 16, file);
-                    dhat::write(&profile, &mut buffer)?;
-                    buffer.flush()
-                });
-                match saved {
-                    Ok(()) if settings.quiet => {}
-                    Ok(()) => text.push_str(&format!(
-                        "heapledger: The data has been saved to {}, and is viewable with dhat/dh_view.html\n",
-                        path.display()
-                    )),
-                    Err(error) => text.push_str(&format!("heapledger: error: {error}\n")),
+                let mut formats = Formats::of(&profile);
+                for output in settings.files((pid != self.run.pid).then_some(pid)) {
+                    match formats.save(&output) {
+                        Ok(_) if settings.quiet => {}
+                        Ok(saved) => text.push_str(&format!("heapledger: {saved}\n")),
+                        Err(error) => text.push_str(&format!("heapledger: error: {error}\n")),
+                    }
                 }
                 None
             }
         };
-        // The file is in place. An exit need not wait for standard error, which
+        // The files are in place. An exit need not wait for standard error, which
         // the exiting thread may hold.
         REPORTING.store(0, Release);
         if settings.eprint_json {
@@ -708,7 +722,7 @@ pub fn check_assert_condition<F: FnOnce() -> bool>(holds: F) -> bool {
             return false;
         }
         if let Some(ended) = EndedRun::take(Phase::PostAssert) {
-            ended.report(Output::File);
+            ended.report(Target::Files);
         }
         true
     })

@@ -3,7 +3,7 @@
 use crate::alloc::ENGINE;
 use crate::profiler::{Profiler, read_running};
 use crate::record::snapshot::Snapshot as Reading;
-use crate::report::dhat;
+use crate::report::output::{Format, Formats};
 use crate::report::profile::{Options, Profile};
 use std::fmt;
 use std::io::{self, Write};
@@ -123,7 +123,24 @@ impl Snapshot {
     /// # }
     /// ```
     pub fn write_dhat(&self, writer: impl Write) -> io::Result<()> {
-        self.with_profile(|profile| dhat::write(profile, writer))
+        self.write(&Format::Dhat, writer)
+    }
+
+    /// Writes the profile in any format.
+    ///
+    /// # Errors
+    /// Those of `writer`, and if the run does not have what the format shows.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use heapledger::{Format, Snapshot};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// Snapshot::take()?.write(&Format::Dhat, std::io::stdout())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn write(&self, format: &Format, writer: impl Write) -> io::Result<()> {
+        self.with_profile(|profile| Formats::of(profile).write(format, writer))
     }
 
     fn with_profile<T>(&self, work: impl FnOnce(&Profile<'_>) -> T) -> T {

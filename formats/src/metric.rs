@@ -143,12 +143,7 @@ impl Metric {
     }
 
     /// Fails if the profile does not have it.
-    #[cfg(any(
-        feature = "folded",
-        feature = "firefox",
-        feature = "speedscope",
-        feature = "massif"
-    ))]
+    #[cfg(any(feature = "folded", feature = "speedscope", feature = "massif"))]
     pub(crate) fn check(self, profile: &Profile) -> Result<(), crate::Error> {
         if self.is_in(profile) {
             return Ok(());

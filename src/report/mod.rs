@@ -5,12 +5,14 @@
 //! reading order: return addresses become frames (`symbols`, told apart by
 //! `names`, written with the paths of `paths`), stacks lose what is not the
 //! user's (`trim`), equal stacks become one point (`profile`), and points become
-//! the DHAT file (`dhat`, put in place by `save`) and the summary (`summary`).
+//! the DHAT file (`dhat`), from which the other formats are made (`output`, put in
+//! place by `save`), and the summary (`summary`).
 
 pub(crate) mod dhat;
 mod dwarf;
 mod frames;
 mod names;
+pub(crate) mod output;
 mod paths;
 pub(crate) mod profile;
 pub(crate) mod save;

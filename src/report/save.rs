@@ -75,6 +75,10 @@ fn create_temporary(folder: &Path) -> io::Result<(PathBuf, File)> {
 impl fmt::Display for SaveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let advice = match self.cause.kind() {
+            // It says by itself what to do.
+            ErrorKind::InvalidInput => {
+                return write!(f, "cannot write {:?}: {}", self.path, self.cause);
+            }
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 "make room there, or choose a file name on another disk"
             }

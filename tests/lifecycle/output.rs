@@ -6,7 +6,7 @@ use crate::support::Scenario;
 use crate::support::blocks::Block;
 use crate::support::child::{Child, Ended, argument};
 use crate::support::profile::Profile;
-use heapledger::Profiler;
+use heapledger::{Output, Profiler};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::exit;
@@ -98,6 +98,36 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         assert_eq!(ended.files(), ["inner"]);
         Profile::read(&ended.path("inner/dhat-heap.json")).agrees_with(&ended.summaries()[0]);
     }),
+    Scenario::new("output/several_files", several_files, |child| {
+        let ended = child.run().exited_with(0);
+        assert_eq!(ended.files(), ["one.json", "two.json"]);
+        let line = |text: &str| {
+            ended
+                .stderr
+                .lines()
+                .filter(|line| line.contains(text))
+                .count()
+        };
+        assert_eq!(
+            (line("has been saved to"), line("heapledger: error: ")),
+            (2, 1)
+        );
+        assert_eq!(
+            (line("saved to one.json"), line("\"missing/three.json\"")),
+            (1, 1)
+        );
+        let text = |name: &str| fs::read_to_string(ended.path(name)).expect("a file");
+        assert_eq!(text("one.json"), text("two.json"), "one reading");
+        Profile::read(&ended.path("two.json")).agrees_with(&ended.summaries()[0]);
+    }),
+    Scenario::new(
+        "output/file_name_and_others",
+        file_name_and_others,
+        |child| {
+            let ended = child.run().exited_with(0);
+            assert_eq!(ended.files(), ["named.json", "other.json"]);
+        },
+    ),
 ];
 
 fn save_to_argument() {
@@ -204,6 +234,24 @@ fn stderr_closed_later() {
 
 fn quiet() {
     let _profiler = Profiler::builder().quiet().build();
+    known_blocks();
+}
+
+/// One in the middle cannot be written.
+fn several_files() {
+    let _profiler = Profiler::builder()
+        .output(Output::dhat("one.json"))
+        .output(Output::dhat("missing/three.json"))
+        .output(Output::dhat("two.json"))
+        .build();
+    known_blocks();
+}
+
+fn file_name_and_others() {
+    let _profiler = Profiler::builder()
+        .output(Output::dhat("other.json"))
+        .file_name("named.json")
+        .build();
     known_blocks();
 }
 
