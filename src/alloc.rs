@@ -54,6 +54,16 @@ impl<A> Alloc<A> {
     pub const fn new(inner: A) -> Self {
         Self { inner }
     }
+
+    /// Has the inner allocator serve the program. What it then asks of `malloc` is
+    /// part of an operation that is counted here.
+    #[inline(always)]
+    fn served<T>(&self, call: impl FnOnce(&A) -> T) -> T {
+        #[cfg(feature = "interpose")]
+        return crate::engine::passing::passing(|| call(&self.inner));
+        #[cfg(not(feature = "interpose"))]
+        call(&self.inner)
+    }
 }
 
 // Not recording, each method is one relaxed load and the inner call.
@@ -67,7 +77,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are the inner allocator's.
-        let block = unsafe { self.inner.alloc(layout) };
+        let block = self.served(|inner| unsafe { inner.alloc(layout) });
         if let Some(recording) = ENGINE.records_heap()
             && !block.is_null()
             && !recording.is_shut()
@@ -82,7 +92,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are the inner allocator's.
-        let block = unsafe { self.inner.alloc_zeroed(layout) };
+        let block = self.served(|inner| unsafe { inner.alloc_zeroed(layout) });
         if let Some(recording) = ENGINE.records_heap()
             && !block.is_null()
             && !recording.is_shut()
@@ -100,23 +110,23 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
             ENGINE.on_free(block as usize, layout.size());
         }
         // SAFETY: the caller's promises are the inner allocator's.
-        unsafe { self.inner.dealloc(block, layout) }
+        self.served(|inner| unsafe { inner.dealloc(block, layout) })
     }
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let Some(recording) = ENGINE.records_heap() else {
             // SAFETY: the caller's promises are the inner allocator's.
-            return unsafe { self.inner.realloc(block, layout, new_size) };
+            return self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
         };
         let taken = ENGINE.before_realloc(block as usize);
         if taken.is_none() && recording.is_shut() {
             // SAFETY: the caller's promises are the inner allocator's.
-            return unsafe { self.inner.realloc(block, layout, new_size) };
+            return self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
         }
         let old = (block as usize, layout.size());
         // SAFETY: the caller's promises are the inner allocator's.
-        let block = unsafe { self.inner.realloc(block, layout, new_size) };
+        let block = self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
         ENGINE.after_realloc(taken, old, (block as usize, new_size));
         block
     }

@@ -35,6 +35,9 @@ mod record;
 mod engine;
 #[allow(unsafe_code, reason = "GlobalAlloc")]
 mod alloc;
+#[cfg(feature = "interpose")]
+#[allow(unsafe_code, reason = "the C library's functions")]
+mod interpose;
 mod report;
 #[allow(unsafe_code, reason = "the C library's exit and fork handlers")]
 mod process;

@@ -339,6 +339,8 @@ impl ProfilerBuilder {
                 Err(AlreadyRunning) => {
                     panic!("dhat: creating a profiler while a profiler is already running")
                 }
+                #[cfg(feature = "interpose")]
+                Ok(Installed(true)) if !crate::interpose::is_in_place() => print_line(NOT_IN_PLACE),
                 Ok(Installed(true)) => {}
                 Ok(Installed(false)) => print_line(MISSING_ALLOCATOR),
             }
@@ -410,6 +412,10 @@ const MISSING_ALLOCATOR: &str = "error: no allocation can be recorded, because h
      program's allocator; add: #[global_allocator] static ALLOC: heapledger::Alloc = heapledger::Alloc;";
 
 const NOT_RUNNING: &str = "no profiler is running; create one with Profiler::new_heap";
+
+#[cfg(feature = "interpose")]
+const NOT_IN_PLACE: &str = "error: allocations of C code cannot be recorded, because another malloc than \
+     heapledger's is in use; build heapledger into the program itself, and link no other malloc.";
 
 /// Makes an allocation and looks whether it came through. Called while
 /// recording, with this thread's allocations ignored.

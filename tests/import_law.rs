@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["internals"],
     &["assert", "snapshot", "stats"],
     &["profiler"],
+    &["interpose"],
     &["alloc", "report", "process"],
     &["engine"],
     &["record"],

@@ -9,8 +9,12 @@
 //! every running thread, so that operations need none.
 
 pub(crate) mod control;
+#[cfg(feature = "interpose")]
+pub(crate) mod passing;
 pub(crate) mod thread;
 pub(crate) mod thread_end;
+#[cfg(feature = "interpose")]
+mod unsized_blocks;
 mod windows;
 #[cfg(test)]
 mod capture_tests;
@@ -459,7 +463,7 @@ impl Engine {
             drop(registry);
             let bounds = StackBounds::of_this_thread(Registers::here().sp);
             own.walker.reset(bounds, self.frame_limit.load(Relaxed));
-            thread_end::arm(thread.as_ptr().cast());
+            self.arm(thread);
             Some(thread)
         });
         set_current(adopted.map_or(Current::None, Current::Block));
@@ -467,6 +471,14 @@ impl Engine {
             self.blockless.fetch_add(1, Relaxed);
         }
         adopted
+    }
+
+    /// Asks to be told when this thread ends.
+    fn arm(&self, thread: NonNull<Thread>) {
+        #[cfg(feature = "interpose")]
+        return passing::arming(|| thread_end::arm(thread.as_ptr().cast()));
+        #[cfg(not(feature = "interpose"))]
+        thread_end::arm(thread.as_ptr().cast());
     }
 
     /// Takes back the block of the thread that is ending. It may allocate
@@ -656,6 +668,7 @@ impl Engine {
                     thread.refused.reset();
                     thread.dropped.set(0);
                     thread.truncated.set(0);
+                    thread.unsized_frees.set(0);
                 }
             }
             // SAFETY: paused, and all books were reset.
@@ -769,6 +782,7 @@ impl Engine {
             refusals.reentrant_frees += frees;
             refusals.dropped_allocs += thread.dropped.get();
             refusals.truncated_stacks += thread.truncated.get();
+            refusals.unsized_frees += thread.unsized_frees.get();
         }
         refusals.peak_slack_bytes = match exact {
             true => 0,
@@ -808,6 +822,8 @@ unsafe extern "C" fn thread_ended(thread: *mut c_void) {
         // SAFETY: this thread's own block, until it is released here.
         if let Some(engine) = unsafe { thread.as_ref() }.engine.get() {
             engine.release_thread(thread);
+            #[cfg(feature = "interpose")]
+            passing::thread_has_ended();
         }
     }
 }

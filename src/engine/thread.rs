@@ -38,6 +38,8 @@ pub(crate) struct Thread {
     /// Allocations for which there was no memory in the tables.
     pub(crate) dropped: Cell<u64>,
     pub(crate) truncated: Cell<u64>,
+    /// Frees by C of blocks whose size is not known.
+    pub(crate) unsized_frees: Cell<u64>,
     /// Whose block this is, for the end of the thread.
     pub(crate) engine: Cell<Option<&'static Engine>>,
     pub(crate) walker: Walker,

@@ -18,6 +18,8 @@ pub(crate) mod sites;
 pub(crate) mod site_cache;
 pub(crate) mod block_map;
 pub(crate) mod odd_blocks;
+#[cfg(feature = "interpose")]
+pub(crate) mod c_sizes;
 pub(crate) mod site_counters;
 pub(crate) mod site_max;
 pub(crate) mod realloc_counters;
@@ -42,6 +44,8 @@ pub(crate) struct Recorder {
     pub(crate) peak: Peak,
     sites: Sites,
     blocks: BlockMap,
+    #[cfg(feature = "interpose")]
+    pub(crate) c_sizes: c_sizes::CSizes,
 }
 
 /// A reading of all books, still by site number and in ticks.
@@ -63,6 +67,8 @@ impl Recorder {
             peak: Peak::new(),
             sites: Sites::new(),
             blocks: BlockMap::new(),
+            #[cfg(feature = "interpose")]
+            c_sizes: c_sizes::CSizes::new(),
         }
     }
 
@@ -270,6 +276,8 @@ impl Recorder {
         unsafe {
             self.sites.reset_max();
             self.blocks.clear();
+            #[cfg(feature = "interpose")]
+            self.c_sizes.clear();
         }
     }
 }

@@ -86,6 +86,9 @@ pub(crate) struct Refusals {
     pub(crate) dropped_allocs: u64,
     /// Stacks cut short because a frame had no usable unwind information.
     pub(crate) truncated_stacks: u64,
+    /// Frees by C code of blocks of Rust code, whose size C does not tell: the
+    /// blocks stay counted as live.
+    pub(crate) unsized_frees: u64,
     /// Readings that did not wait for a thread that was suspended in the middle
     /// of recording: they can be off by one operation of it.
     pub(crate) torn_readings: u64,

@@ -118,6 +118,7 @@ struct Refused {
     reentrant_frees: u64,
     dropped_allocs: u64,
     truncated_stacks: u64,
+    unsized_frees: u64,
     torn_readings: u64,
 }
 
@@ -139,6 +140,7 @@ impl Extension {
                 reentrant_frees: refusals.reentrant_frees,
                 dropped_allocs: refusals.dropped_allocs,
                 truncated_stacks: refusals.truncated_stacks,
+                unsized_frees: refusals.unsized_frees,
                 torn_readings: refusals.torn_readings,
             },
         }

@@ -50,6 +50,9 @@ impl Owner {
         {
             return Owner::Allocator;
         }
+        if C_ALLOCATOR_SYMBOLS.contains(&name) {
+            return Owner::Allocator;
+        }
         if RUNTIME_SYMBOLS.contains(&name) {
             return Owner::Runtime;
         }
@@ -113,6 +116,20 @@ const ALLOCATOR_SYMBOLS: &[&str] = &[
     "__rust_no_alloc",
     "__rg_",
     "__rdl_",
+];
+
+/// The functions of `crate::interpose`, when no source file is known.
+const C_ALLOCATOR_SYMBOLS: &[&str] = &[
+    "malloc",
+    "calloc",
+    "realloc",
+    "free_sized",
+    "free_aligned_sized",
+    "aligned_alloc",
+    "posix_memalign",
+    "memalign",
+    "valloc",
+    "pvalloc",
 ];
 
 const ALLOCATOR_PATHS: &[&str] = &[

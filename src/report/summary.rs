@@ -85,6 +85,11 @@ fn limits(profile: &Profile<'_>) -> Vec<String> {
             "Compile C code with -fasynchronous-unwind-tables, Rust with -C force-unwind-tables=yes.",
         ),
         (
+            "Blocks allocated by Rust and freed by C's free, which stay counted as live",
+            refusals.unsized_frees,
+            "Free a block in the language that allocated it.",
+        ),
+        (
             "Readings that did not wait for a thread suspended while it recorded",
             refusals.torn_readings,
             "They can be off by one operation of that thread.",

@@ -230,10 +230,24 @@ impl FunctionNames {
         let position = (raw.as_ptr().addr(), raw.len());
         *self.by_position.entry(position).or_insert_with(|| {
             let raw = String::from_utf8_lossy(raw);
-            // `{:#}` leaves out the hash.
-            texts.intern_text(&format!("{:#}", rustc_demangle::demangle(&raw)))
+            texts.intern_text(&demangled(&raw))
         })
     }
+}
+
+fn demangled(raw: &str) -> String {
+    // GCC's second name of an exported function, for calls in its own file.
+    let raw = raw.strip_suffix(".localalias").unwrap_or(raw);
+    let demangled = rustc_demangle::try_demangle(raw);
+    #[cfg(feature = "interpose")]
+    if demangled.is_err()
+        && let Ok(symbol) = cpp_demangle::Symbol::new(raw)
+        && let Ok(name) = symbol.demangle()
+    {
+        return name;
+    }
+    // `{:#}` leaves out the hash.
+    demangled.map_or_else(|_| raw.to_owned(), |name| format!("{name:#}"))
 }
 
 fn is_mangled(name: &[u8]) -> bool {

@@ -104,6 +104,7 @@ pub(crate) struct Refused {
     pub(crate) reentrant_allocs: u64,
     pub(crate) dropped_allocs: u64,
     pub(crate) truncated_stacks: u64,
+    unsized_frees: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -215,6 +216,11 @@ impl Profile {
 
     pub(crate) fn exact(&self) -> Exact {
         self.file.heapledger.exact
+    }
+
+    /// Frees by C of blocks whose size is not known.
+    pub(crate) fn unsized_frees(&self) -> u64 {
+        self.refused().unsized_frees
     }
 
     pub(crate) fn refused(&self) -> Refused {

@@ -1,0 +1,225 @@
+//! The C library's `malloc` and its siblings, put in front of the C library's own:
+//! what C and C++ code allocates comes into the same profile.
+//!
+//! The program's definitions come first wherever a library looks these names up, so
+//! that static and shared C code, `operator new`, and the C library itself
+//! (`strdup`, `fopen`) all end here. Each function passes the call on, unchanged, to
+//! whoever would have served it otherwise ([`real`]): blocks are what they were, and
+//! `malloc_usable_size` and the rest of the C library's functions need not be ours
+//! (`reallocarray` calls `realloc`).
+//!
+//! A Rust allocation that is served by `malloc` would be seen twice, so the door
+//! marks its thread while it is in the inner allocator ([`passing`]). The mark also
+//! stands while the profiler itself calls what may allocate.
+//!
+//! C frees without telling the size. It is kept beside the block map, for the blocks
+//! of C only; sizes are put in after, and taken out before, the block itself is
+//! recorded, by the thread that has it in its hands.
+
+mod real;
+
+use crate::alloc::ENGINE;
+use crate::engine::control::HeapRecording;
+use crate::engine::passing;
+use std::ffi::{c_int, c_void};
+
+#[cfg(target_feature = "crt-static")]
+compile_error!(
+    "heapledger's feature `interpose` needs a program that loads the C library: \
+     build without `-C target-feature=+crt-static`"
+);
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+compile_error!("heapledger's feature `interpose` works with glibc on Linux");
+
+/// Whether C code's calls end here: not if another definition comes before ours, or
+/// if this crate is in a library that was loaded later.
+pub(crate) fn is_in_place() -> bool {
+    // SAFETY: a look-up by a NUL-terminated name.
+    let first = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) };
+    std::ptr::eq(first, malloc as *const c_void)
+}
+
+/// How operations of C are recorded now, if they are.
+#[inline(always)]
+fn recording() -> Option<HeapRecording> {
+    ENGINE.records_heap().filter(|_| !passing::is_passing())
+}
+
+#[inline(always)]
+fn allocated(block: *mut c_void, bytes: usize) -> *mut c_void {
+    if let Some(recording) = recording()
+        && !block.is_null()
+        && !recording.is_shut()
+    {
+        passing::with_thread(&ENGINE, || {
+            ENGINE.on_alloc(block.addr(), bytes);
+            // Without memory for its size its free will be counted as one that
+            // was not recorded.
+            let _ = ENGINE.recorder().c_sizes.insert(block.addr(), bytes);
+        });
+    }
+    block
+}
+
+#[inline(always)]
+fn about_to_free(block: *mut c_void) {
+    if let Some(recording) = recording()
+        && !block.is_null()
+        && (!recording.is_shut() || ENGINE.may_know(block.addr()))
+    {
+        passing::with_thread(&ENGINE, || {
+            match ENGINE.recorder().c_sizes.remove(block.addr()) {
+                Some(bytes) => ENGINE.on_free(block.addr(), bytes),
+                None => ENGINE.on_unsized_free(block.addr()),
+            }
+        });
+    }
+}
+
+/// # Safety
+/// As C says of `malloc`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn malloc(bytes: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    allocated(unsafe { real::malloc(bytes) }, bytes)
+}
+
+/// # Safety
+/// As C says of `calloc`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn calloc(count: usize, bytes_each: usize) -> *mut c_void {
+    // SAFETY: the caller's promise. Of a product that overflows there is no block.
+    let block = unsafe { real::calloc(count, bytes_each) };
+    allocated(block, count.wrapping_mul(bytes_each))
+}
+
+/// # Safety
+/// As C says of `free`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn free(block: *mut c_void) {
+    about_to_free(block);
+    // SAFETY: the caller's promise.
+    unsafe { real::free(block) };
+}
+
+/// # Safety
+/// As C says of `free_sized`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn free_sized(block: *mut c_void, _bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { free(block) };
+}
+
+/// # Safety
+/// As C says of `free_aligned_sized`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn free_aligned_sized(
+    block: *mut c_void,
+    _align: usize,
+    _bytes: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { free(block) };
+}
+
+/// # Safety
+/// As C says of `realloc`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mut c_void {
+    if block.is_null() {
+        // SAFETY: what `realloc` of null is.
+        return unsafe { malloc(bytes) };
+    }
+    let Some(recording) = recording() else {
+        // SAFETY: the caller's promise.
+        return unsafe { real::realloc(block, bytes) };
+    };
+    if bytes == 0 {
+        about_to_free(block);
+        // SAFETY: the caller's promise. The C library frees the block and returns
+        // null; an allocator that returns a new block instead has it recorded.
+        return allocated(unsafe { real::realloc(block, bytes) }, bytes);
+    }
+    passing::with_thread(&ENGINE, || {
+        let sizes = &ENGINE.recorder().c_sizes;
+        let old_bytes = sizes.remove(block.addr());
+        let taken = ENGINE.before_realloc(block.addr());
+        // SAFETY: the caller's promise.
+        let new = unsafe { real::realloc(block, bytes) };
+        let (old_address, new_address) = (block.addr(), new.addr());
+        match old_bytes {
+            // Rust's own block, of a size that is not known here.
+            None if taken.is_some() => {
+                ENGINE.after_unsized_realloc(taken, old_address, (new_address, bytes));
+            }
+            _ if taken.is_none() && recording.is_shut() => return new,
+            _ => {
+                let old = (old_address, old_bytes.unwrap_or_default());
+                ENGINE.after_realloc(taken, old, (new_address, bytes));
+            }
+        }
+        let sized = match new_address {
+            0 => old_bytes.map(|bytes| (old_address, bytes)),
+            _ => Some((new_address, bytes)),
+        };
+        if let Some((address, bytes)) = sized {
+            let _ = sizes.insert(address, bytes);
+        }
+        new
+    })
+}
+
+/// # Safety
+/// As C says of `aligned_alloc`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn aligned_alloc(align: usize, bytes: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    allocated(unsafe { real::aligned_alloc(align, bytes) }, bytes)
+}
+
+/// # Safety
+/// As POSIX says of `posix_memalign`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn posix_memalign(
+    block: *mut *mut c_void,
+    align: usize,
+    bytes: usize,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let error = unsafe { real::posix_memalign(block, align, bytes) };
+    if error == 0 {
+        // SAFETY: written by the call.
+        allocated(unsafe { block.read() }, bytes);
+    }
+    error
+}
+
+/// # Safety
+/// As the C library says of `memalign`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn memalign(align: usize, bytes: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    allocated(unsafe { real::memalign(align, bytes) }, bytes)
+}
+
+/// # Safety
+/// As the C library says of `valloc`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn valloc(bytes: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    allocated(unsafe { real::valloc(bytes) }, bytes)
+}
+
+/// Counts the whole pages that it is asked for.
+///
+/// # Safety
+/// As the C library says of `pvalloc`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn pvalloc(bytes: usize) -> *mut c_void {
+    // SAFETY: asks for a number.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    // SAFETY: the caller's promise. Where the rounding overflows there is no block.
+    let block = unsafe { real::pvalloc(bytes) };
+    allocated(block, bytes.checked_next_multiple_of(page).unwrap_or(bytes))
+}
