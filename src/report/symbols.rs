@@ -241,6 +241,7 @@ fn demangled(raw: &str) -> String {
     let demangled = rustc_demangle::try_demangle(raw);
     #[cfg(feature = "interpose")]
     if demangled.is_err()
+        && raw.starts_with("_Z")
         && let Ok(symbol) = cpp_demangle::Symbol::new(raw)
         && let Ok(name) = symbol.demangle()
     {
