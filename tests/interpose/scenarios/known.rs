@@ -154,7 +154,11 @@ fn loaded() {
     let known = Known {
         functions: FUNCTIONS.map(|name| library.function(&format!("loaded_{name}"))),
         // SAFETY: the function takes one number.
-        deep: unsafe { std::mem::transmute(library.symbol("loaded_deep")) },
+        deep: unsafe {
+            std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_int)>(
+                library.symbol("loaded_deep"),
+            )
+        },
     };
     known.run();
 }
