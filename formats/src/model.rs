@@ -128,6 +128,21 @@ pub struct Extension {
     /// CPU time of the process while it was recorded, in ns; where allocator time was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ns: Option<u64>,
+    /// The processes that a merged profile is of, where it tells them apart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<Process>,
+}
+
+/// One of the processes that a merged profile is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Process {
+    /// Its number in the system.
+    pub pid: u32,
+    /// Its command line.
+    pub command: String,
+    /// The file that its profile was read from.
+    pub file: String,
 }
 
 /// An executable or library that was loaded.
@@ -190,6 +205,25 @@ pub struct PointExtension {
     /// Time spent in the allocator for these blocks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<AllocatorTime>,
+    /// What each process of a merged profile had of this point, where that was kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_process: Vec<ProcessShare>,
+}
+
+/// What one process had of a point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessShare {
+    /// As index of [`Extension::processes`].
+    pub process: u32,
+    /// Its [`Counts::total_bytes`].
+    pub total_bytes: u64,
+    /// Its [`Counts::total_blocks`].
+    pub total_blocks: u64,
+    /// Its [`Counts::peak_bytes`], at its own peak.
+    pub peak_bytes: u64,
+    /// Its [`Counts::end_bytes`].
+    pub end_bytes: u64,
 }
 
 /// An estimate of what was written. Blocks are either measured or not; the figures but the last

@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueHint};
+
+use crate::{convert, diff, merge, show, top};
+
+/// Looks at heap profiles: any DHAT file, from heapledger, dhat-rs, heapscope or Valgrind
+#[derive(Debug, Parser)]
+#[command(name = "heapledger", version, max_term_width = 100)]
+#[command(after_help = "Examples:
+  heapledger top dhat-heap.json --by peak-bytes --group function
+  heapledger diff before.json after.json --fail-over 5%
+
+To profile a cargo project: cargo heapledger --help
+Exit codes: 0 done, 1 `diff --fail-over` found more growth than allowed, 2 could not be done.")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print the totals, and who has most
+    #[command(after_help = "Examples:
+  heapledger top dhat-heap.json
+  heapledger top dhat-heap.json --by end-bytes          # what was never freed
+  heapledger top dhat-heap.json --by short-lived-blocks # what a reused buffer would save
+  heapledger top dhat-heap.json --group crate --json
+
+Figures: total-bytes, total-blocks, peak-bytes, peak-blocks, end-bytes, end-blocks, max-bytes,
+max-blocks, lifetimes, read-bytes, written-bytes, unwritten-bytes, tail-bytes,
+short-lived-blocks, reallocs, copied-bytes; a file has those that its profiler measured.")]
+    Top {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        options: top::Options,
+    },
+    /// Print all that is known of some sites, with their stacks
+    #[command(after_help = "Examples:
+  heapledger show dhat-heap.json 1          # the first row of `top`
+  heapledger show dhat-heap.json my_crate::parse")]
+    Show {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        options: show::Options,
+    },
+    /// Write a flame graph (SVG)
+    #[command(after_help = "Example:
+  heapledger flame dhat-heap.json --by peak-bytes -o peak.svg")]
+    Flame {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        options: convert::FlameOptions,
+    },
+    /// Write what other programs open
+    #[command(after_help = "Examples:
+  heapledger convert dhat-heap.json --to folded -o - | sort | head")]
+    Convert {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        options: convert::Options,
+    },
+    /// Compare two profiles, whatever their addresses and line numbers
+    #[command(after_help = "Examples:
+  heapledger diff before.json after.json --by total-blocks
+  heapledger diff before.json after.json --format markdown >> $GITHUB_STEP_SUMMARY
+  heapledger diff before.json after.json --fail-over 5%   # exit code 1 if it grew by more
+  heapledger diff before.json after.json --flame change.svg")]
+    Diff(#[command(flatten)] diff::Options),
+    /// Make one profile of many processes' profiles
+    #[command(after_help = "Example:
+  heapledger merge run-*.json -o all.json --per-process")]
+    Merge(#[command(flatten)] merge::Options),
+    /// Print what a shell needs to complete this command
+    #[command(after_help = "Example:
+  heapledger completions bash > ~/.local/share/bash-completion/completions/heapledger")]
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page, or write one for each subcommand
+    #[command(after_help = "Example:
+  heapledger man | man -l -")]
+    Man {
+        /// Write a page for each subcommand into this folder
+        #[arg(value_hint = ValueHint::DirPath)]
+        folder: Option<PathBuf>,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct File {
+    /// The profile, a DHAT file of version 2
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) path: PathBuf,
+}

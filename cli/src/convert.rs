@@ -1,0 +1,101 @@
+//! `convert` and `flame`: a profile as what other programs open.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use heapledger_formats::metric::Metric;
+use heapledger_formats::model::Profile;
+use heapledger_formats::{Error, dhat, flame, folded};
+
+use crate::failure::Result;
+use crate::load;
+use crate::output;
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The format to write
+    #[arg(long, value_enum)]
+    to: Format,
+    /// The file to write, `-` for standard output; by default beside FILE, named after it
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+    /// The figure of formats that hold only one (folded)
+    #[arg(long, default_value = "total-bytes")]
+    by: Metric,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// A stack a line, for flame graph tools
+    Folded,
+    /// For DHAT's viewer, dh_view.html
+    Dhat,
+}
+
+impl Format {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Folded => "folded",
+            Self::Dhat => "dhat.json",
+        }
+    }
+
+    fn write(
+        self,
+        profile: &Profile,
+        by: Metric,
+        out: &mut dyn Write,
+    ) -> std::result::Result<(), Error> {
+        match self {
+            Self::Folded => {
+                let options = folded::Options {
+                    metric: by,
+                    places: false,
+                };
+                folded::write(profile, &options, out)
+            }
+            Self::Dhat => dhat::write(profile, &dhat::Options::default(), out),
+        }
+    }
+}
+
+pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result<()> {
+    let profile = load::profile(path)?;
+    let target = target(path, options.output.as_deref(), options.to.extension());
+    output::write(&target, |sink| options.to.write(&profile, options.by, sink))?;
+    output::announce(&target, out)
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FlameOptions {
+    /// The file to write, `-` for standard output; by default beside FILE, named after it
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+    /// The figure that widths show
+    #[arg(long, default_value = "total-bytes")]
+    by: Metric,
+    /// Show file and line beside each function
+    #[arg(long)]
+    lines: bool,
+    /// The picture's headline
+    #[arg(long)]
+    title: Option<String>,
+}
+
+pub(crate) fn run_flame(path: &Path, options: &FlameOptions, out: &mut dyn Write) -> Result<()> {
+    let profile = load::profile(path)?;
+    let target = target(path, options.output.as_deref(), "svg");
+    let picture = flame::Options {
+        metric: options.by,
+        places: options.lines,
+        title: options.title.clone(),
+    };
+    output::write(&target, |sink| flame::write(&profile, &picture, sink))?;
+    output::announce(&target, out)
+}
+
+/// What was asked for, or the file's own path with another extension.
+pub(crate) fn target(path: &Path, asked: Option<&Path>, extension: &str) -> PathBuf {
+    asked.map_or_else(|| path.with_extension(extension), Path::to_owned)
+}

@@ -1,0 +1,126 @@
+//! The comparison as a table, as Markdown, as JSON.
+
+use std::io::Write;
+
+use heapledger_formats::metric::Metric;
+use heapledger_formats::model::Profile;
+
+use super::{Change, Format, Options};
+use crate::failure::Result;
+use crate::terminal::{Table, percent, signed, thousands};
+
+/// What is compared of the whole.
+const SUMS: [(Metric, &str); 6] = [
+    (Metric::TotalBytes, "in all, bytes"),
+    (Metric::TotalBlocks, "in all, blocks"),
+    (Metric::PeakBytes, "at the peak, bytes"),
+    (Metric::PeakBlocks, "at the peak, blocks"),
+    (Metric::EndBytes, "at the end, bytes"),
+    (Metric::EndBlocks, "at the end, blocks"),
+];
+
+fn sum(profile: &Profile, metric: Metric) -> u128 {
+    let values = profile
+        .points
+        .iter()
+        .map(|point| u128::from(metric.of(&point.counts)));
+    values.sum()
+}
+
+#[expect(
+    clippy::cast_possible_wrap,
+    reason = "sums of fewer than 2^32 numbers below 2^64"
+)]
+fn growth(before: u128, after: u128) -> [String; 2] {
+    let relative = match before {
+        0 if after > 0 => "new".into(),
+        _ if after >= before => format!("+{}", percent(after - before, before)),
+        _ => format!("-{}", percent(before - after, before)),
+    };
+    [
+        signed(after as i128 - before as i128),
+        if before == after {
+            "=".into()
+        } else {
+            relative
+        },
+    ]
+}
+
+pub(super) fn print(
+    before: &Profile,
+    after: &Profile,
+    changes: &[Change],
+    options: &Options,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let shown = if options.limit == 0 {
+        changes.len()
+    } else {
+        options.limit.min(changes.len())
+    };
+    let is_shown = |metric: &Metric| metric.is_in(before) && metric.is_in(after);
+    if options.format == Format::Json {
+        let sums: serde_json::Map<String, serde_json::Value> = SUMS
+            .iter()
+            .filter(|(metric, _)| is_shown(metric))
+            .map(|&(metric, _)| {
+                let pair =
+                    serde_json::json!({"before": sum(before, metric), "after": sum(after, metric)});
+                (metric.to_string(), pair)
+            })
+            .collect();
+        let json = serde_json::json!({
+            "by": options.by.to_string(), "totals": sums, "changes": &changes[..shown], "all_changes": changes.len(),
+        });
+        writeln!(out, "{json:#}")?;
+        return Ok(());
+    }
+
+    let mut sums = Table::new(&["before", "after", "change", "", "sum"]);
+    for (metric, name) in SUMS.iter().filter(|(metric, _)| is_shown(metric)) {
+        let (old, new) = (sum(before, *metric), sum(after, *metric));
+        let [change, relative] = growth(old, new);
+        sums.row(vec![
+            thousands(old),
+            thousands(new),
+            change,
+            relative,
+            (*name).into(),
+        ]);
+    }
+    let title = options.by.title(after);
+    let mut sites = Table::new(&["before", "after", "change", "", "blocks", &title]);
+    for row in &changes[..shown] {
+        let [change, relative] = growth(row.before, row.after);
+        let relative = if row.after == 0 && row.before > 0 {
+            "gone".into()
+        } else {
+            relative
+        };
+        let blocks = growth(row.before_blocks, row.after_blocks)[0].clone();
+        sites.row(vec![
+            thousands(row.before),
+            thousands(row.after),
+            change,
+            relative,
+            blocks,
+            row.name.clone(),
+        ]);
+    }
+    let text = |table: &Table| match options.format {
+        Format::Markdown => table.to_markdown(),
+        _ => table.to_text(),
+    };
+    writeln!(out, "{}", text(&sums))?;
+    if changes.is_empty() {
+        writeln!(out, "No site differs.")?;
+    } else {
+        write!(out, "{}", text(&sites))?;
+    }
+    if shown < changes.len() {
+        let more = thousands((changes.len() - shown) as u128);
+        writeln!(out, "\n… and {more} more (--limit 0 shows all)")?;
+    }
+    Ok(())
+}
