@@ -1,6 +1,7 @@
 //! The door: what the program's allocations come through.
 
 use crate::engine::Engine;
+use crate::engine::control::HeapRecording;
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// The one static of the crate: everything that is recorded.
@@ -71,42 +72,50 @@ impl<A> Alloc<A> {
 // after the inner allocation, taken out before the inner free, because in
 // between another thread may be given the same address.
 //
+// While inner calls are timed, all go another way, the timed ones and the
+// others: what a block's stack is must not depend on which it was.
+//
 // SAFETY: every method returns what the inner allocator returns for the same
 // arguments, and changes no block.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are the inner allocator's.
-        let block = self.served(|inner| unsafe { inner.alloc(layout) });
-        if let Some(recording) = ENGINE.records_heap()
-            && !block.is_null()
-            && !recording.is_shut()
-        {
-            ENGINE.on_alloc(block as usize, layout.size());
+        match ENGINE.records_heap() {
+            // SAFETY: the caller's promises are the inner allocator's.
+            None => self.served(|inner| unsafe { inner.alloc(layout) }),
+            // SAFETY: as above.
+            Some(recording) if recording.is_plain() => {
+                recorded(self.served(|inner| unsafe { inner.alloc(layout) }), layout)
+            }
+            // SAFETY: as above.
+            Some(recording) => unsafe { self.special_alloc(recording, layout, false) },
         }
-        block
     }
 
     /// Forwarded as such: the inner allocator knows memory that is zero
     /// already, so that an untouched zeroed block is never made resident.
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are the inner allocator's.
-        let block = self.served(|inner| unsafe { inner.alloc_zeroed(layout) });
-        if let Some(recording) = ENGINE.records_heap()
-            && !block.is_null()
-            && !recording.is_shut()
-        {
-            ENGINE.on_alloc(block as usize, layout.size());
+        match ENGINE.records_heap() {
+            // SAFETY: the caller's promises are the inner allocator's.
+            None => self.served(|inner| unsafe { inner.alloc_zeroed(layout) }),
+            // SAFETY: as above.
+            Some(recording) if recording.is_plain() => recorded(
+                self.served(|inner| unsafe { inner.alloc_zeroed(layout) }),
+                layout,
+            ),
+            // SAFETY: as above.
+            Some(recording) => unsafe { self.special_alloc(recording, layout, true) },
         }
-        block
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if let Some(recording) = ENGINE.records_heap()
-            && (!recording.is_shut() || ENGINE.may_know(block as usize))
-        {
+        if let Some(recording) = ENGINE.records_heap() {
+            if !recording.is_plain() {
+                // SAFETY: the caller's promises are this method's.
+                return unsafe { self.special_dealloc(recording, block, layout) };
+            }
             ENGINE.on_free(block as usize, layout.size());
         }
         // SAFETY: the caller's promises are the inner allocator's.
@@ -119,15 +128,101 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
             // SAFETY: the caller's promises are the inner allocator's.
             return self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
         };
-        let taken = ENGINE.before_realloc(block as usize);
-        if taken.is_none() && recording.is_shut() {
-            // SAFETY: the caller's promises are the inner allocator's.
-            return self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
+        if !recording.is_plain() {
+            // SAFETY: the caller's promises are this method's.
+            return unsafe { self.special_realloc(recording, block, layout, new_size) };
         }
+        let taken = ENGINE.before_realloc(block as usize);
         let old = (block as usize, layout.size());
         // SAFETY: the caller's promises are the inner allocator's.
         let block = self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
         ENGINE.after_realloc(taken, old, (block as usize, new_size));
+        block
+    }
+}
+
+#[inline(always)]
+fn recorded(block: *mut u8, layout: Layout) -> *mut u8 {
+    if !block.is_null() {
+        ENGINE.on_alloc(block as usize, layout.size());
+    }
+    block
+}
+
+/// The same between windows, and while calls are timed.
+impl<A: GlobalAlloc> Alloc<A> {
+    /// # Safety
+    /// As for [`GlobalAlloc::alloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn special_alloc(
+        &self,
+        recording: HeapRecording,
+        layout: Layout,
+        zeroed: bool,
+    ) -> *mut u8 {
+        // SAFETY: the caller's promises are the inner allocator's.
+        let call = || {
+            self.served(|inner| unsafe {
+                match zeroed {
+                    true => inner.alloc_zeroed(layout),
+                    false => inner.alloc(layout),
+                }
+            })
+        };
+        if recording.is_shut() {
+            return call();
+        }
+        let timer = ENGINE.start_timer(layout.size());
+        let block = call();
+        ENGINE.on_timed_alloc(&timer, block as usize, layout.size());
+        block
+    }
+
+    /// # Safety
+    /// As for [`GlobalAlloc::dealloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn special_dealloc(&self, recording: HeapRecording, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are the inner allocator's.
+        let call = || self.served(|inner| unsafe { inner.dealloc(block, layout) });
+        if recording.is_shut() {
+            if ENGINE.may_know(block as usize) {
+                ENGINE.on_free(block as usize, layout.size());
+            }
+            return call();
+        }
+        let timer = ENGINE.before_timed_free(block as usize, layout.size());
+        call();
+        ENGINE.after_timed_free(&timer);
+    }
+
+    /// # Safety
+    /// As for [`GlobalAlloc::realloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn special_realloc(
+        &self,
+        recording: HeapRecording,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> *mut u8 {
+        // SAFETY: the caller's promises are the inner allocator's.
+        let call = || self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
+        let old = (block as usize, layout.size());
+        if recording.is_shut() {
+            let taken = ENGINE.before_realloc(block as usize);
+            if taken.is_none() {
+                return call();
+            }
+            let block = call();
+            ENGINE.after_realloc(taken, old, (block as usize, new_size));
+            return block;
+        }
+        let before = ENGINE.before_timed_realloc(old, new_size);
+        let block = call();
+        ENGINE.after_timed_realloc(&before, old, (block as usize, new_size));
         block
     }
 }

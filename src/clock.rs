@@ -33,6 +33,19 @@ fn ticks_of_other_source() -> u64 {
     monotonic_ns()
 }
 
+/// The current time in ticks, read when everything before it is done. For spans
+/// of a few nanoseconds.
+#[inline]
+pub(crate) fn ordered_ticks() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unused_unsafe, reason = "the intrinsic is safe in newer toolchains")]
+    // SAFETY: every x86_64 processor has LFENCE.
+    unsafe {
+        std::arch::x86_64::_mm_lfence();
+    }
+    ticks()
+}
+
 /// CPUID leaf 0x8000_0007, EDX bit 8: the counter runs at one rate in all
 /// power states, and in step on all cores.
 #[cfg(target_arch = "x86_64")]
@@ -69,12 +82,26 @@ fn time_stamp_counter() -> u64 {
 
 /// Nanoseconds of the monotonic clock.
 pub(crate) fn monotonic_ns() -> u64 {
+    read_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds that all threads of the process have run, in the kernel too.
+pub(crate) fn process_cpu_ns() -> u64 {
+    read_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// Nanoseconds that the calling thread has run. A system call.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    read_ns(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn read_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: `now` is a valid timespec to write to.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    unsafe { libc::clock_gettime(clock, &mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
@@ -112,5 +139,10 @@ impl Scale {
     pub(crate) fn to_us(self, ticks: u64) -> u64 {
         let us = u128::from(ticks) * u128::from(self.ns) / u128::from(self.ticks) / 1_000;
         u64::try_from(us).unwrap_or(u64::MAX)
+    }
+
+    /// Nanoseconds a tick.
+    pub(crate) fn ns_per_tick(self) -> f64 {
+        self.ns as f64 / self.ticks as f64
     }
 }

@@ -125,9 +125,13 @@ pub struct Extension {
     /// The loaded objects: for names that were not to be had when the file was written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<Module>,
-    /// CPU time of the process while it was recorded, in ns; where allocator time was measured.
+    /// CPU time of the process while it was recorded, in ns, without the profiler's own; where
+    /// allocator time was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ns: Option<u64>,
+    /// The profiler's own part, which is not in `cpu_ns`: an estimate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profiler_cpu_ns: Option<u64>,
     /// The processes that a merged profile is of, where it tells them apart.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<Process>,

@@ -28,6 +28,8 @@ impl Control {
     pub(crate) const AD_HOC: u32 = 1 << 5;
     /// Between windows: blocks recorded so far are followed, new ones left out.
     pub(crate) const SHUT: u32 = 1 << 8;
+    /// Some of the inner allocator's calls are timed.
+    pub(crate) const TIMED: u32 = 1 << 6;
 
     const FLAG_BITS: u32 = 12;
 
@@ -48,6 +50,12 @@ pub(crate) struct HeapRecording {
 }
 
 impl HeapRecording {
+    /// Whether it goes the usual way: new blocks count, and no call is timed.
+    #[inline(always)]
+    pub(crate) fn is_plain(self) -> bool {
+        self.word & (Control::SHUT | Control::TIMED) == 0
+    }
+
     /// Whether new blocks are left out.
     #[inline(always)]
     pub(crate) fn is_shut(self) -> bool {

@@ -13,6 +13,7 @@ pub(crate) mod control;
 pub(crate) mod passing;
 pub(crate) mod thread;
 pub(crate) mod thread_end;
+pub(crate) mod timing;
 #[cfg(feature = "interpose")]
 mod unsized_blocks;
 mod windows;
@@ -46,6 +47,7 @@ use std::sync::atomic::{
 use thread::{
     Current, Operation, Refused, Registry, Thread, ThreadList, current, gate, set_current,
 };
+use timing::Timing;
 
 /// How long a reader waits for a thread that is in the middle of recording. A
 /// thread that something has suspended there must not hang the program.
@@ -71,6 +73,7 @@ pub(crate) struct Engine {
     in_transit: Refused,
     /// Pauses that gave up on a suspended thread.
     torn_readings: AtomicU64,
+    pub(crate) timing: Timing,
 }
 
 /// A block that is between two addresses.
@@ -103,6 +106,8 @@ pub(crate) struct RunSettings {
     pub(crate) ad_hoc: bool,
     /// Exact peaks with any number of threads.
     pub(crate) exact: bool,
+    /// Time calls of the inner allocator.
+    pub(crate) timed: bool,
     /// Innermost frames to keep.
     pub(crate) frame_limit: usize,
 }
@@ -136,6 +141,7 @@ impl Engine {
             blockless: AtomicU64::new(0),
             in_transit: Refused::new(),
             torn_readings: AtomicU64::new(0),
+            timing: Timing::new(),
         }
     }
 
@@ -162,24 +168,36 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn on_alloc(&'static self, address: usize, bytes: usize) {
         let start = Registers::here();
-        let Some(inside) = self.enter(Operation::Alloc) else {
+        let Some(mut inside) = self.enter(Operation::Alloc) else {
             return;
         };
         if inside.ignoring {
             inside.thread.ignored.set(inside.thread.ignored.get() + 1);
             return;
         }
-        self.record_alloc(inside, start, address, bytes);
+        self.record_alloc(&mut inside, start, address, bytes);
     }
 
     /// As [`Self::record_alloc`], for where it is not worth its size.
     #[inline(never)]
-    fn record_moved(&self, inside: Inside<'_>, start: Registers, address: usize, bytes: usize) {
+    fn record_moved(
+        &self,
+        inside: &mut Inside<'_>,
+        start: Registers,
+        address: usize,
+        bytes: usize,
+    ) {
         self.record_alloc(inside, start, address, bytes);
     }
 
     #[inline(always)]
-    fn record_alloc(&self, inside: Inside<'_>, start: Registers, address: usize, bytes: usize) {
+    fn record_alloc(
+        &self,
+        inside: &mut Inside<'_>,
+        start: Registers,
+        address: usize,
+        bytes: usize,
+    ) {
         let thread = &mut *inside.thread;
         // SAFETY: `start` is of a caller of this function.
         let known = unsafe { Self::last_site(&thread.walker, start) };
@@ -265,9 +283,21 @@ impl Engine {
         (address, bytes): (usize, usize),
     ) {
         let start = Registers::here();
-        let Some(inside) = self.enter(Operation::Alloc) else {
-            return;
-        };
+        if let Some(mut inside) = self.enter(Operation::Alloc) {
+            let (old, new) = ((old_address, old_bytes), (address, bytes));
+            self.put_back(&mut inside, start, taken, old, new);
+        }
+    }
+
+    #[inline(always)]
+    fn put_back(
+        &self,
+        inside: &mut Inside<'_>,
+        start: Registers,
+        taken: Option<Taken>,
+        (old_address, old_bytes): (usize, usize),
+        (address, bytes): (usize, usize),
+    ) {
         let taken = taken.filter(|taken| taken.run == self.run.load(Relaxed));
         let Some(Taken { site, .. }) = taken else {
             if address != 0 && !inside.ignoring {
@@ -524,6 +554,7 @@ impl Engine {
         self.control.change(Control::PAUSED, 0);
         control::barrier_everywhere();
         self.wait_until_outside(current().as_ptr());
+        self.timing.before_fork();
     }
 
     pub(crate) fn after_fork_in_parent(&'static self) {
@@ -544,6 +575,7 @@ impl Engine {
     /// In the copy only this thread goes on. The books of the others stay part
     /// of every sum; their blocks serve new threads.
     pub(crate) fn after_fork_in_child(&'static self) {
+        self.timing.after_fork_in_child();
         self.publish_all_books();
         let own = current().as_ptr();
         let mut registry = Registry::new();
@@ -647,6 +679,7 @@ impl Engine {
     pub(crate) fn start(&'static self, settings: RunSettings) -> Moment {
         self.prepare_to_derive();
         thread_end::prepare(thread_ended);
+        self.timing.start(settings.timed);
         let fence = if control::register_barrier() {
             0
         } else {
@@ -685,6 +718,7 @@ impl Engine {
                 | fence
                 | flag(settings.ad_hoc, Control::AD_HOC)
                 | flag(settings.exact, Control::EXACT)
+                | flag(settings.timed, Control::TIMED)
                 | flag(registry.alive > 1, Control::MANY),
             0,
         );
@@ -696,7 +730,9 @@ impl Engine {
         let own = self.this_thread();
         let registry = self.registry.lock();
         let end = Moment::now();
-        let flags = Control::RECORDING | Control::AD_HOC | Control::EXACT | Control::SHUT;
+        self.timing.pause();
+        let flags =
+            Control::RECORDING | Control::AD_HOC | Control::EXACT | Control::SHUT | Control::TIMED;
         self.control.change(0, flags);
         self.pausing(&registry, own, || ());
         end
@@ -716,8 +752,11 @@ impl Engine {
         let mut sums = Sums::default();
         loop {
             // Room is made outside of the pause: nothing is allocated in it.
-            sums.by_site
-                .resize(self.recorder.site_numbers() + 64, Default::default());
+            let sites = self.recorder.site_numbers() + 64;
+            sums.by_site.resize(sites, Default::default());
+            if self.timing.is_on() {
+                sums.time_by_site.resize(sites, Default::default());
+            }
             let registry = self.registry.lock();
             let pause_start_ns = clock::monotonic_ns();
             let read = self.pausing(&registry, own, || {

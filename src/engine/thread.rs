@@ -5,6 +5,7 @@
 use crate::capture::walk::Walker;
 use crate::engine::Engine;
 use crate::engine::control::Control;
+use crate::engine::timing::Sampler;
 use crate::record::book::Book;
 use crate::untracked;
 use std::cell::Cell;
@@ -42,6 +43,7 @@ pub(crate) struct Thread {
     pub(crate) unsized_frees: Cell<u64>,
     /// Whose block this is, for the end of the thread.
     pub(crate) engine: Cell<Option<&'static Engine>>,
+    pub(crate) sampler: Sampler,
     pub(crate) walker: Walker,
     pub(crate) book: Book,
     /// The next in the list of all blocks; set once.

@@ -11,12 +11,14 @@ impl Engine {
         let own = self.this_thread();
         let registry = self.registry.lock();
         self.control.change(Control::SHUT, 0);
+        self.timing.pause();
         self.pausing(&registry, own, || ());
     }
 
     /// From now on, new blocks and events are recorded again.
     pub(crate) fn open_window(&self) {
         let _registry = self.registry.lock();
+        self.timing.resume();
         self.control.change(0, Control::SHUT);
     }
 

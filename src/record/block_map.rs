@@ -95,6 +95,15 @@ impl BlockMap {
         self.odd.remove(address)
     }
 
+    /// The site of the block at `address`.
+    #[cold]
+    pub(crate) fn get(&self, address: usize) -> Option<SiteId> {
+        let in_map = granule(address)
+            .and_then(|granule| self.slot(granule))
+            .map_or(0, |slot| slot.load(Relaxed));
+        SiteId::new(in_map).or_else(|| self.odd.get(address))
+    }
+
     /// Whether there may be a block at `address`; if not, there is none.
     #[inline(always)]
     pub(crate) fn may_hold(&self, address: usize) -> bool {
@@ -220,6 +229,7 @@ mod tests {
             for (insert, offset, n) in steps {
                 let address = base + offset;
                 prop_assert!(map.may_hold(address) || !model.contains_key(&address));
+                prop_assert_eq!(map.get(address), model.get(&address).copied());
                 if insert {
                     prop_assert_eq!(map.insert(address, site(n)), Ok(model.insert(address, site(n))));
                 } else {

@@ -11,6 +11,7 @@ use crate::record::site_cache::SiteCache;
 use crate::record::site_counters::{Change, SiteCounters, SiteSum};
 use crate::record::sites::{MAX_SITES, OVERFLOW, SiteId, Sites};
 use crate::record::snapshot::Totals;
+use crate::record::time_counters::TimeCounters;
 
 const CHUNK: usize = 1 << 10;
 
@@ -38,6 +39,7 @@ pub(crate) struct Book {
     counters: Chunks<SiteCounters, { MAX_SITES / CHUNK }, CHUNK>,
     reallocs: Chunks<ReallocCounters, { MAX_SITES / CHUNK }, CHUNK>,
     pub(crate) cache: SiteCache,
+    pub(crate) times: TimeCounters,
 }
 
 impl Book {
@@ -214,6 +216,7 @@ impl Book {
         unsafe {
             self.counters.zero();
             self.reallocs.zero();
+            self.times.reset();
         }
         for total in [
             &self.live_bytes,

@@ -7,7 +7,7 @@
 //! ([`stack_tree`]) and [`sites`]; blocks ([`block_map`], [`odd_blocks`]);
 //! counts by site and thread ([`site_counters`], [`site_max`],
 //! [`realloc_counters`]), by thread
-//! ([`book`]), and the [`peak`].
+//! ([`book`]), and the [`peak`]; what the inner allocator takes ([`time_counters`]).
 
 pub(crate) mod snapshot;
 pub(crate) mod hashing;
@@ -23,6 +23,7 @@ pub(crate) mod c_sizes;
 pub(crate) mod site_counters;
 pub(crate) mod site_max;
 pub(crate) mod realloc_counters;
+pub(crate) mod time_counters;
 pub(crate) mod peak;
 pub(crate) mod book;
 
@@ -35,8 +36,9 @@ use block_map::BlockMap;
 use book::Book;
 use peak::Peak;
 use site_counters::{Change, SiteSum};
-use sites::{SiteId, Sites};
-use snapshot::{Counts, Node, SiteCounts, Totals};
+use sites::{Site, SiteId, Sites};
+use snapshot::{AllocatorTime, Counts, Node, SiteCounts, Totals};
+use time_counters::{SiteTimeSum, TimeSum};
 
 /// The tables that all threads share.
 #[derive(Debug)]
@@ -55,6 +57,9 @@ pub(crate) struct Sums {
     pub(crate) by_site: Vec<SiteSum>,
     /// Sites that several threads have used.
     pub(crate) shared_sites: u64,
+    pub(crate) time: TimeSum,
+    /// Empty if calls are not timed.
+    pub(crate) time_by_site: Vec<SiteTimeSum>,
 }
 
 /// Something was not recorded: there was no memory for it.
@@ -124,6 +129,11 @@ impl Recorder {
         self.blocks.may_hold(address)
     }
 
+    /// The site of the block at `address`.
+    pub(crate) fn site_of_block(&self, address: usize) -> Option<SiteId> {
+        self.blocks.get(address)
+    }
+
     /// The block at `address` is about to move or change its size: takes it
     /// out, so that whoever gets the address next finds it free.
     #[inline]
@@ -141,7 +151,7 @@ impl Recorder {
 
     /// A block that was taken out is now of another size, at the second of two
     /// addresses.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn resized(
         &self,
         book: &mut Book,
@@ -196,6 +206,8 @@ impl Recorder {
         sums.totals = self.totals(books.clone());
         for book in books {
             book.add_sites_to(&mut sums.by_site, epoch);
+            book.times.add_to(&mut sums.time);
+            book.times.add_sites_to(&mut sums.time_by_site);
         }
         for (sum, id) in sums.by_site.iter_mut().skip(1).zip(self.sites.ids()) {
             let is_shared = self.sites.facts(id).is_shared();
@@ -211,13 +223,7 @@ impl Recorder {
 
     /// Turns a reading into sites and stacks. `end` is the time of the reading.
     pub(crate) fn resolve(&self, sums: &Sums, scale: Scale, end: u64) -> Vec<SiteCounts> {
-        let used = sums
-            .by_site
-            .iter()
-            .enumerate()
-            .filter(|(_, sum)| sum.total_blocks != 0);
-        let sites = used.filter_map(|(number, sum)| {
-            let site = self.sites.get(SiteId::new(number as u32)?)?;
+        let sites = self.used_sites(sums).map(|(_, sum, site)| {
             let end_blocks = u64::from(sum.live.blocks);
             let lifetimes = sum
                 .lifetime_ticks
@@ -250,12 +256,37 @@ impl Recorder {
                     (counts.max_bytes, counts.max_blocks) = (bytes, blocks);
                 }
             }
-            Some(SiteCounts {
+            SiteCounts {
                 leaf: site.leaf(),
                 counts,
-            })
+            }
         });
         sites.collect()
+    }
+
+    fn used_sites<'a>(
+        &'a self,
+        sums: &'a Sums,
+    ) -> impl Iterator<Item = (usize, &'a SiteSum, &'a Site)> {
+        let used = sums
+            .by_site
+            .iter()
+            .enumerate()
+            .filter(|(_, sum)| sum.total_blocks != 0);
+        used.filter_map(|(number, sum)| {
+            let site = self.sites.get(SiteId::new(number as u32)?)?;
+            Some((number, sum, site))
+        })
+    }
+
+    /// The time spent in the inner allocator for each of the sites that
+    /// [`Self::resolve`] gives, each tick of a sample standing for `ns` nanoseconds.
+    pub(crate) fn resolve_times(&self, sums: &Sums, ns: f64) -> Vec<AllocatorTime> {
+        let times = self.used_sites(sums).map(|(number, _, _)| {
+            let sum = sums.time_by_site.get(number).copied().unwrap_or_default();
+            AllocatorTime::of(sum.ticks, sum.samples, ns)
+        });
+        times.collect()
     }
 
     /// A copy of the stack tree.

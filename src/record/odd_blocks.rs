@@ -59,6 +59,11 @@ impl OddBlocks {
         self.count.load(Relaxed) == 0
     }
 
+    pub(crate) fn get(&self, address: usize) -> Option<SiteId> {
+        let stripe = self.stripes[stripe_of(address as u64, STRIPES)].lock();
+        stripe.get(&address).copied()
+    }
+
     #[cold]
     fn remove_present(&self, address: usize) -> Option<SiteId> {
         let mut stripe = self.stripes[stripe_of(address as u64, STRIPES)].lock();

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::frames::FrameId;
 use super::profile::{Point, Profile};
-use crate::record::snapshot::{Counts, Kind};
+use crate::record::snapshot::{AllocatorTime, Counts, Kind};
 
 /// Numbers above this are not exact in JavaScript.
 const MAX_NUMBER: u64 = 1 << 53;
@@ -96,6 +96,12 @@ struct Extension {
     capture: &'static str,
     exact: Exactness,
     refused: Refused,
+    /// The program's processor time, without the profiler's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_ns: Option<u64>,
+    /// The profiler's, estimated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profiler_cpu_ns: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -125,6 +131,7 @@ struct Refused {
 impl Extension {
     fn new(profile: &Profile<'_>) -> Extension {
         let refusals = profile.snapshot.refusals;
+        let time = profile.snapshot.time;
         Extension {
             version: 1,
             capture: profile.snapshot.capture,
@@ -143,6 +150,8 @@ impl Extension {
                 unsized_frees: refusals.unsized_frees,
                 torn_readings: refusals.torn_readings,
             },
+            cpu_ns: time.map(|time| number(time.program_ns())),
+            profiler_cpu_ns: time.map(|time| number(time.profiler_ns)),
         }
     }
 }
@@ -184,20 +193,43 @@ struct PointExtension {
     copied_bytes: u64,
     #[serde(skip_serializing_if = "is_zero")]
     largest_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<PointTime>,
 }
 
 impl PointExtension {
-    fn new(counts: &Counts) -> PointExtension {
+    fn new(counts: &Counts, time: Option<&AllocatorTime>) -> PointExtension {
         PointExtension {
             reallocs: number(counts.reallocs),
             copied_bytes: number(counts.copied_bytes),
             largest_bytes: number(counts.largest_bytes),
+            time: time.map(PointTime::new),
         }
     }
 }
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// What the point's blocks cost in the allocator: an estimate from samples.
+#[derive(Serialize)]
+struct PointTime {
+    alloc_ns: u64,
+    realloc_ns: u64,
+    free_ns: u64,
+    samples: u64,
+}
+
+impl PointTime {
+    fn new(time: &AllocatorTime) -> PointTime {
+        PointTime {
+            alloc_ns: number(time.alloc_ns),
+            realloc_ns: number(time.realloc_ns),
+            free_ns: number(time.free_ns),
+            samples: number(time.samples),
+        }
+    }
 }
 
 struct FrameIndices<'a> {
@@ -225,7 +257,7 @@ impl ProgramPoints<'_> {
                 gbk: number(counts.peak_blocks),
                 eb: number(counts.end_bytes),
                 ebk: number(counts.end_blocks),
-                heapledger: PointExtension::new(counts),
+                heapledger: PointExtension::new(counts, self.profile.time(point)),
                 fs,
             },
         }

@@ -17,6 +17,7 @@ mod paths;
 pub(crate) mod profile;
 pub(crate) mod save;
 pub(crate) mod summary;
+mod allocator_time;
 pub(crate) mod symbols;
 pub(crate) mod trim;
 

@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use super::frames::{FrameId, Frames};
 use super::symbols::{AddressId, Symbols};
 use super::trim::{self, Trim};
-use crate::record::snapshot::{Counts, Snapshot};
+use crate::record::snapshot::{AllocatorTime, Counts, Snapshot};
 
 /// Frames of one point. The DHAT viewer takes 50 s for a recursion 500 deep, and
 /// hangs at 1,500.
@@ -68,6 +68,8 @@ pub(crate) struct Profile<'a> {
     /// Points that were summed up in `[other]`.
     pub(crate) folded_points: u64,
     sums: Vec<Counts>,
+    /// Beside `sums`, where allocator time was measured.
+    time_sums: Vec<AllocatorTime>,
     symbols: Symbols,
     /// The address of each node; node 0 has none, and its entry is never used.
     addresses: Vec<AddressId>,
@@ -100,6 +102,7 @@ impl<'a> Profile<'a> {
             merged_points: 0,
             folded_points: 0,
             sums: Vec::new(),
+            time_sums: Vec::new(),
             addresses: addresses.collect(),
             symbols,
             elided: HashMap::new(),
@@ -119,6 +122,14 @@ impl<'a> Profile<'a> {
         match point.counts {
             CountsOf::Site(index) => &self.snapshot.sites[index as usize].counts,
             CountsOf::Sum(index) => &self.sums[index as usize],
+        }
+    }
+
+    /// The time that a point's blocks cost in the allocator, where that was measured.
+    pub(crate) fn time(&self, point: &Point) -> Option<&AllocatorTime> {
+        match point.counts {
+            CountsOf::Site(index) => self.snapshot.site_times.get(index as usize),
+            CountsOf::Sum(index) => self.time_sums.get(index as usize),
         }
     }
 
@@ -236,17 +247,22 @@ impl<'a> Profile<'a> {
             };
             if let Some(&first) = distinct.find(hash, same) {
                 let added = *self.counts(&point);
+                let added_time = self.time(&point).copied();
                 let first = &mut points[first as usize];
                 let sum = match first.counts {
                     CountsOf::Sum(sum) => sum,
                     CountsOf::Site(_) => {
                         let sum = self.sums.len() as u32;
                         self.sums.push(*self.counts(first));
+                        self.time_sums.extend(self.time(first).copied());
                         first.counts = CountsOf::Sum(sum);
                         sum
                     }
                 };
                 add(&mut self.sums[sum as usize], &added);
+                if let Some(added) = added_time {
+                    self.time_sums[sum as usize].add(&added);
+                }
             } else {
                 let index = points.len() as u32;
                 points.push(point);
@@ -295,13 +311,18 @@ impl<'a> Profile<'a> {
         }
         let folded = self.points.split_off(max_points.saturating_sub(1));
         let mut sum = Counts::default();
+        let mut time = self.snapshot.time.map(|_| AllocatorTime::default());
         for point in &folded {
             add(&mut sum, self.counts(point));
+            if let (Some(time), Some(added)) = (&mut time, self.time(point)) {
+                time.add(added);
+            }
         }
         self.folded_points = folded.len() as u64;
         let frames = FrameList::Note(self.symbols.frames.intern_note("[other]"));
         let counts = CountsOf::Sum(self.sums.len() as u32);
         self.sums.push(sum);
+        self.time_sums.extend(time);
         self.points.push(Point { frames, counts });
     }
 }

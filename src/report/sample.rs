@@ -56,6 +56,8 @@ pub(super) fn snapshot(kind: Kind, sites: &[(&[u64], Counts)]) -> Snapshot {
         peak_at_us: 1_500,
         totals,
         sites: site_counts,
+        time: None,
+        site_times: Vec::new(),
         nodes,
         modules: Vec::new(),
         refusals: Refusals::default(),

@@ -2,13 +2,14 @@
 
 use std::fmt::{self, Write};
 
+use super::allocator_time;
 use super::frames::{Frame, FrameId, Place};
 use super::profile::{Point, Profile};
 use super::trim;
 use crate::record::snapshot::Kind;
 
 /// Sites that are named.
-const TOP_SITES: usize = 5;
+pub(super) const TOP_SITES: usize = 5;
 
 /// Lines that each begin with `heapledger: ` and end with a line break.
 pub(crate) fn summary(profile: &Profile<'_>) -> String {
@@ -52,6 +53,9 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
             },
             site_name(profile, point),
         ));
+    }
+    for sentence in allocator_time::lines(profile) {
+        line(format_args!("{sentence}"));
     }
     for sentence in limits(profile) {
         line(format_args!("{sentence}"));
@@ -122,7 +126,7 @@ fn limits(profile: &Profile<'_>) -> Vec<String> {
 
 /// The innermost frame that somebody wrote who does not work on the standard
 /// library, else the innermost frame.
-fn site_name(profile: &Profile<'_>, point: &Point) -> String {
+pub(super) fn site_name(profile: &Profile<'_>, point: &Point) -> String {
     let frames = profile.frames();
     let is_user = |&frame: &FrameId| trim::owner_of(frames, frames.get(frame)).is_user();
     let user_frame = profile.frames_of(point).find(is_user);
@@ -193,9 +197,9 @@ impl fmt::Display for Thousands {
 }
 
 /// A share with one decimal.
-struct Percent {
-    part: u64,
-    whole: u64,
+pub(super) struct Percent {
+    pub(super) part: u64,
+    pub(super) whole: u64,
 }
 
 impl fmt::Display for Percent {
