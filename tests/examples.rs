@@ -74,3 +74,25 @@ fn borrowing_makes_the_blocks_of_each_line_vanish() {
     assert_eq!(blocks(&before, &["process_logs"]), 300_000);
     assert_eq!(blocks(&after, &["process_logs"]), 0);
 }
+
+#[test]
+fn the_service_spends_its_time_on_labels() {
+    let profile = profile("json_service", "json_service.json");
+    let frames = profile["ftbl"].as_array().unwrap();
+    let allocator_ns = |function: &str| -> u64 {
+        let is_of = |frame: &Value| {
+            let frame = &frames[frame.as_u64().unwrap() as usize];
+            frame.as_str().unwrap().contains(function)
+        };
+        let points = profile["pps"].as_array().unwrap().iter();
+        let points = points.filter(|point| point["fs"].as_array().unwrap().iter().any(is_of));
+        let times = points.filter_map(|point| point["heapledger"]["time"].as_object());
+        times
+            .flat_map(|time| ["alloc_ns", "realloc_ns", "free_ns"].map(|key| &time[key]))
+            .map(|ns| ns.as_u64().unwrap())
+            .sum()
+    };
+    let (labels, parser) = (allocator_ns("label_metrics"), allocator_ns("serde_json"));
+    assert!(labels > 4 * parser && parser > 0, "{labels} {parser}");
+    assert!(profile["heapledger"]["cpu_ns"].as_u64().unwrap() > 0);
+}

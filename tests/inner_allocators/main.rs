@@ -8,10 +8,11 @@ mod allocator;
 mod placement;
 mod refusal;
 mod signals;
+mod timing;
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc<allocator::Chosen> = heapledger::Alloc::new(allocator::Chosen);
 
 fn main() {
-    support::main(&[placement::SCENARIOS, refusal::SCENARIOS, signals::SCENARIOS]);
+    support::main(&[placement::SCENARIOS, refusal::SCENARIOS, signals::SCENARIOS, timing::SCENARIOS]);
 }

@@ -90,6 +90,14 @@ struct File {
 pub(crate) struct Limits {
     pub(crate) exact: Exact,
     pub(crate) refused: Refused,
+    #[serde(flatten)]
+    time: Option<ProcessTime>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct ProcessTime {
+    pub(crate) cpu_ns: u64,
+    pub(crate) profiler_cpu_ns: u64,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -97,6 +105,7 @@ pub(crate) struct Exact {
     pub(crate) peak: bool,
     pub(crate) peak_slack_bytes: u64,
     pub(crate) bounded_max_sites: u64,
+    pub(crate) merged_points: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -130,6 +139,21 @@ pub(crate) struct PointExtension {
     pub(crate) reallocs: u64,
     pub(crate) copied_bytes: u64,
     pub(crate) largest_bytes: u64,
+    time: Option<AllocatorTime>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(crate) struct AllocatorTime {
+    pub(crate) alloc_ns: u64,
+    pub(crate) realloc_ns: u64,
+    pub(crate) free_ns: u64,
+    pub(crate) samples: u64,
+}
+
+impl AllocatorTime {
+    pub(crate) fn total(&self) -> u64 {
+        self.alloc_ns + self.realloc_ns + self.free_ns
+    }
 }
 
 /// A heap profile that obeys the format.
@@ -248,6 +272,30 @@ impl Profile {
             .iter()
             .filter(|point| point.fs.iter().any(|frame| frames.contains(frame)))
             .collect()
+    }
+
+    /// The allocator's time for the blocks of these points.
+    #[track_caller]
+    pub(crate) fn time_in(&self, function: &str) -> AllocatorTime {
+        let mut sum = AllocatorTime::default();
+        for point in self.points_in(function) {
+            let time = point.heapledger.time.expect("was measured");
+            sum.alloc_ns += time.alloc_ns;
+            sum.realloc_ns += time.realloc_ns;
+            sum.free_ns += time.free_ns;
+            sum.samples += time.samples;
+        }
+        sum
+    }
+
+    pub(crate) fn points_with_time(&self) -> usize {
+        let timed = |point: &&Point| point.heapledger.time.is_some();
+        self.file.pps.iter().filter(timed).count()
+    }
+
+    #[track_caller]
+    pub(crate) fn process_time(&self) -> ProcessTime {
+        self.file.heapledger.time.expect("was measured")
     }
 
     /// The sums over these points; maxima too, so mind who is asked.

@@ -1,0 +1,146 @@
+//! Allocator time, of an allocator that takes known times: compared with each
+//! other, since how long one of its rounds takes depends on the machine.
+
+use crate::allocator::{BURNED_BY_ALLOC, BURNED_BY_FREE, BURNING};
+use crate::support::Scenario;
+use crate::support::blocks::Block;
+use crate::support::profile::AllocatorTime;
+use heapledger::Profiler;
+use std::sync::atomic::Ordering::Relaxed;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("timing/shares", shares, |child| {
+        let ended = child.run().exited_with(0);
+        let line = |start: &str| {
+            let line = ended.stderr.lines().find(|line| line.contains(start));
+            line.unwrap_or_else(|| panic!("{start}: {}", ended.stderr)).to_owned()
+        };
+        assert!(line("Allocator time: ").contains("from 1 call in 64"));
+        let (_, sites) = ended.stderr.split_once("Most allocator time by:\n").unwrap();
+        let shares: Vec<f64> = sites.lines().map_while(share).collect();
+        assert!(shares.len() >= 4 && shares.is_sorted_by(|a, b| a >= b), "{shares:?}");
+        let profile = ended.profile();
+        // Whether a call was timed makes no difference to its stack.
+        assert_eq!(profile.exact().merged_points, 0);
+        let [quick, slow, slow_alloc, unburned] =
+            ["quick_to_free", "slow_to_free", "slow_to_allocate", "unburned"]
+                .map(|function| profile.time_in(function));
+        // Of 20,000 calls each, one in 64 is timed: 313, give or take six
+        // standard deviations. A ratio of two sums is known to 8 %.
+        for time in [quick, slow, slow_alloc] {
+            assert!((2 * 313 - 150..2 * 313 + 150).contains(&time.samples), "{time:?}");
+        }
+        let ratio = |a: u64, b: u64| a as f64 / b as f64;
+        assert_ratio(ratio(slow.free_ns, quick.free_ns), 4.0);
+        assert_ratio(ratio(slow_alloc.alloc_ns, quick.free_ns), 2.0);
+        // The time of a free is the site's that allocated the block, although
+        // another function freed it; and only frees were slow.
+        assert!(slow.free_ns > 10 * slow.alloc_ns, "{slow:?}");
+        assert!(slow_alloc.alloc_ns > 5 * slow_alloc.free_ns, "{slow_alloc:?}");
+        assert!(slow.free_ns > 10 * (unburned.free_ns + unburned.alloc_ns), "{unburned:?}");
+        let time = profile.process_time();
+        let all: u64 = [quick, slow, slow_alloc, unburned].map(|time| time.total()).iter().sum();
+        assert!(all > time.cpu_ns / 2 && all < 2 * time.cpu_ns, "{all} {time:?}");
+    }),
+    Scenario::new("timing/not asked for", not_timed, |child| {
+        let ended = child.run().exited_with(0);
+        assert!(!ended.stderr.contains("llocator time"));
+        assert_eq!(ended.profile().points_with_time(), 0);
+    }),
+    Scenario::new("timing/windows", windows, |child| {
+        let profile = child.run().exited_with(0).profile();
+        let (open, shut) = (profile.time_in("slow_to_free"), profile.points_in("quick_to_free"));
+        assert!(open.free_ns > 0);
+        assert!(shut.is_empty());
+    }),
+    Scenario::new("timing/reallocations", reallocations, |child| {
+        let time = child.run().exited_with(0).profile().time_in("grown");
+        // 10,000 allocations, as many frees, and six times as many reallocations.
+        let samples = 80_000 / 64;
+        assert!(time.samples.abs_diff(samples) < 6 * 36, "{time:?}");
+        assert!(time.realloc_ns > 0 && time.alloc_ns > 0, "{time:?}");
+    }),
+];
+
+/// Of `heapledger:  1. 12.3% of CPU (…) function (file:line)`.
+fn share(line: &str) -> Option<f64> {
+    let (_, rest) = line.split_once(". ")?;
+    rest.split_once("% of CPU")?.0.parse().ok()
+}
+
+#[track_caller]
+fn assert_ratio(measured: f64, expected: f64) {
+    let off = measured / expected;
+    assert!((0.6..1.67).contains(&off), "{measured}, not {expected}");
+}
+
+const CALLS: usize = 20_000;
+
+#[inline(never)]
+fn quick_to_free() -> Block {
+    Block::new(BURNED_BY_FREE[0].0)
+}
+
+#[inline(never)]
+fn slow_to_free() -> Block {
+    Block::new(BURNED_BY_FREE[1].0)
+}
+
+#[inline(never)]
+fn slow_to_allocate() -> Block {
+    Block::new(BURNED_BY_ALLOC.0)
+}
+
+#[inline(never)]
+fn unburned() -> Block {
+    Block::new(1004)
+}
+
+fn work() {
+    BURNING.store(true, Relaxed);
+    for _ in 0..CALLS {
+        for block in [quick_to_free(), slow_to_free(), slow_to_allocate(), unburned()] {
+            block.free();
+        }
+    }
+}
+
+fn shares() {
+    let _profiler = Profiler::builder().timing(true).build();
+    work();
+}
+
+fn not_timed() {
+    let _profiler = Profiler::new_heap();
+    work();
+}
+
+fn windows() {
+    let profiler = Profiler::builder().timing(true).build();
+    BURNING.store(true, Relaxed);
+    for _ in 0..CALLS {
+        slow_to_free().free();
+    }
+    profiler.pause();
+    for _ in 0..CALLS {
+        quick_to_free().free();
+    }
+    profiler.resume();
+    unburned().free();
+}
+
+#[inline(never)]
+fn grown() -> Block {
+    Block::new(16)
+}
+
+fn reallocations() {
+    let _profiler = Profiler::builder().timing(true).build();
+    for _ in 0..10_000 {
+        let mut block = grown();
+        for bytes in [32, 100, 1000, 3000, 500, 50] {
+            block.resize(bytes);
+        }
+        block.free();
+    }
+}
