@@ -14,5 +14,10 @@ mod timing;
 static ALLOC: heapledger::Alloc<allocator::Chosen> = heapledger::Alloc::new(allocator::Chosen);
 
 fn main() {
-    support::main(&[placement::SCENARIOS, refusal::SCENARIOS, signals::SCENARIOS, timing::SCENARIOS]);
+    support::main(&[
+        placement::SCENARIOS,
+        refusal::SCENARIOS,
+        signals::SCENARIOS,
+        timing::SCENARIOS,
+    ]);
 }

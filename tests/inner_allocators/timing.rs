@@ -13,22 +13,36 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         let ended = child.run().exited_with(0);
         let line = |start: &str| {
             let line = ended.stderr.lines().find(|line| line.contains(start));
-            line.unwrap_or_else(|| panic!("{start}: {}", ended.stderr)).to_owned()
+            line.unwrap_or_else(|| panic!("{start}: {}", ended.stderr))
+                .to_owned()
         };
         assert!(line("Allocator time: ").contains("from 1 call in 64"));
-        let (_, sites) = ended.stderr.split_once("Most allocator time by:\n").unwrap();
+        let (_, sites) = ended
+            .stderr
+            .split_once("Most allocator time by:\n")
+            .unwrap();
         let shares: Vec<f64> = sites.lines().map_while(share).collect();
-        assert!(shares.len() >= 4 && shares.is_sorted_by(|a, b| a >= b), "{shares:?}");
+        assert!(
+            shares.len() >= 4 && shares.is_sorted_by(|a, b| a >= b),
+            "{shares:?}"
+        );
         let profile = ended.profile();
         // Whether a call was timed makes no difference to its stack.
         assert_eq!(profile.exact().merged_points, 0);
-        let [quick, slow, slow_alloc, unburned] =
-            ["quick_to_free", "slow_to_free", "slow_to_allocate", "unburned"]
-                .map(|function| profile.time_in(function));
+        let [quick, slow, slow_alloc, unburned] = [
+            "quick_to_free",
+            "slow_to_free",
+            "slow_to_allocate",
+            "unburned",
+        ]
+        .map(|function| profile.time_in(function));
         // Of 20,000 calls each, one in 64 is timed: 313, give or take six
         // standard deviations. A ratio of two sums is known to 8 %.
         for time in [quick, slow, slow_alloc] {
-            assert!((2 * 313 - 150..2 * 313 + 150).contains(&time.samples), "{time:?}");
+            assert!(
+                (2 * 313 - 150..2 * 313 + 150).contains(&time.samples),
+                "{time:?}"
+            );
         }
         let ratio = |a: u64, b: u64| a as f64 / b as f64;
         assert_ratio(ratio(slow.free_ns, quick.free_ns), 4.0);
@@ -36,11 +50,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         // The time of a free is the site's that allocated the block, although
         // another function freed it; and only frees were slow.
         assert!(slow.free_ns > 10 * slow.alloc_ns, "{slow:?}");
-        assert!(slow_alloc.alloc_ns > 5 * slow_alloc.free_ns, "{slow_alloc:?}");
-        assert!(slow.free_ns > 10 * (unburned.free_ns + unburned.alloc_ns), "{unburned:?}");
+        assert!(
+            slow_alloc.alloc_ns > 5 * slow_alloc.free_ns,
+            "{slow_alloc:?}"
+        );
+        assert!(
+            slow.free_ns > 10 * (unburned.free_ns + unburned.alloc_ns),
+            "{unburned:?}"
+        );
         let time = profile.process_time();
-        let all: u64 = [quick, slow, slow_alloc, unburned].map(|time| time.total()).iter().sum();
-        assert!(all > time.cpu_ns / 2 && all < 2 * time.cpu_ns, "{all} {time:?}");
+        let all: u64 = [quick, slow, slow_alloc, unburned]
+            .map(|time| time.total())
+            .iter()
+            .sum();
+        assert!(
+            all > time.cpu_ns / 2 && all < 2 * time.cpu_ns,
+            "{all} {time:?}"
+        );
     }),
     Scenario::new("timing/not asked for", not_timed, |child| {
         let ended = child.run().exited_with(0);
@@ -49,7 +75,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     }),
     Scenario::new("timing/windows", windows, |child| {
         let profile = child.run().exited_with(0).profile();
-        let (open, shut) = (profile.time_in("slow_to_free"), profile.points_in("quick_to_free"));
+        let (open, shut) = (
+            profile.time_in("slow_to_free"),
+            profile.points_in("quick_to_free"),
+        );
         assert!(open.free_ns > 0);
         assert!(shut.is_empty());
     }),
@@ -99,7 +128,12 @@ fn unburned() -> Block {
 fn work() {
     BURNING.store(true, Relaxed);
     for _ in 0..CALLS {
-        for block in [quick_to_free(), slow_to_free(), slow_to_allocate(), unburned()] {
+        for block in [
+            quick_to_free(),
+            slow_to_free(),
+            slow_to_allocate(),
+            unburned(),
+        ] {
             block.free();
         }
     }
