@@ -6,7 +6,7 @@
 //! the System V x86-64 psABI's DWARF register numbers; decoded by gimli.
 
 use crate::capture::loaded_object::{self, LoadedObject};
-use crate::capture::rules::{Rule, Step};
+use crate::capture::rules::{Rule, SLOT_AT_FP, Step};
 use crate::lock::SpinLock;
 use crate::untracked;
 use gimli::{
@@ -66,7 +66,9 @@ impl RuleDeriver {
     }
 
     /// The rule for the instruction at `pc`. Where the walk does not know the
-    /// platform no rule fits, which leaves stacks to the platform's unwinder.
+    /// platform no rule fits, which leaves stacks to the platform's unwinder. Where it
+    /// does, what does not fit ends the walk: that unwinder reads wherever the stack's
+    /// words lead it, also out of mapped memory.
     #[cold]
     #[inline(never)]
     pub(crate) fn derive(&self, pc: u64) -> Rule {
@@ -80,11 +82,14 @@ impl RuleDeriver {
         };
         let mut memory = self.context.lock();
         let Some(ContextMemory(context)) = &mut *memory else {
-            return Rule::UNFIT;
+            return Rule::NO_INFORMATION;
         };
         // SAFETY: written by `prepare`, and this is the lock's holder.
         let context = unsafe { context.as_mut() };
-        derive_in(&object, pc, context).unwrap_or(Rule::NO_INFORMATION)
+        match derive_in(&object, pc, context) {
+            Some(rule) if rule != Rule::UNFIT => rule,
+            _ => Rule::NO_INFORMATION,
+        }
     }
 }
 
@@ -130,9 +135,14 @@ fn rule_of(row: &UnwindTableRow<usize, SmallStorage>, section: &Section<'_>) -> 
         RegisterRule::Undefined | RegisterRule::SameValue => 0,
         RegisterRule::Offset(offset) if offset < 0 && offset % 8 == 0 => {
             match u32::try_from(-offset / 8) {
-                Ok(slot) => slot,
-                Err(_) => return Rule::UNFIT,
+                Ok(slot) if slot < SLOT_AT_FP => slot,
+                _ => return Rule::UNFIT,
             }
+        }
+        RegisterRule::Expression(expression)
+            if word_at_fp(&expression, section, Tail::None) == Some(0) =>
+        {
+            SLOT_AT_FP
         }
         _ => return Rule::UNFIT,
     };
@@ -150,38 +160,55 @@ fn rule_of(row: &UnwindTableRow<usize, SmallStorage>, section: &Section<'_>) -> 
             }
         }
         CfaRule::RegisterAndOffset { .. } => Step::Unfit,
-        CfaRule::Expression(expression) => match word_at_fp(expression, section) {
+        CfaRule::Expression(expression) => match word_at_fp(expression, section, Tail::Deref) {
             Some(offset) => Step::FromFpWord { offset, rbp_slot },
             None => Step::Unfit,
         },
     };
+    if rbp_slot == SLOT_AT_FP && !matches!(step, Step::FromFpWord { .. }) {
+        return Rule::UNFIT;
+    }
     Rule::pack(step)
 }
 
-/// `DW_OP_breg6 offset; DW_OP_deref`: what gcc writes for functions that
-/// realign their stack.
-fn word_at_fp(expression: &UnwindExpression<usize>, section: &Section<'_>) -> Option<i64> {
+/// How an expression goes on after its first operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    None,
+    Deref,
+}
+
+/// `DW_OP_breg6 offset`, and `DW_OP_deref` for the CFA: what gcc writes for functions
+/// that realign their stack.
+fn word_at_fp(
+    expression: &UnwindExpression<usize>,
+    section: &Section<'_>,
+    tail: Tail,
+) -> Option<i64> {
     let encoding = gimli::Encoding {
         address_size: 8,
         format: gimli::Format::Dwarf32,
         version: 4,
     };
     let mut operations = expression.get(section).ok()?.operations(encoding);
-    let first = operations.next().ok()??;
-    let second = operations.next().ok()??;
-    let end = operations.next().ok()?;
-    match (first, second, end) {
-        (
-            Operation::RegisterOffset {
-                register, offset, ..
-            },
-            Operation::Deref {
-                size: 8,
-                space: false,
-                ..
-            },
-            None,
-        ) if register == X86_64::RBP => Some(offset),
-        _ => None,
-    }
+    let Operation::RegisterOffset {
+        register, offset, ..
+    } = operations.next().ok()??
+    else {
+        return None;
+    };
+    let (second, third) = (operations.next().ok()?, operations.next().ok()?);
+    let is_deref = matches!(
+        second,
+        Some(Operation::Deref {
+            size: 8,
+            space: false,
+            ..
+        })
+    );
+    let fits = match tail {
+        Tail::None => second.is_none(),
+        Tail::Deref => is_deref && third.is_none(),
+    };
+    (fits && register == X86_64::RBP).then_some(offset)
 }

@@ -18,7 +18,8 @@ pub(crate) enum Step {
     FromSp { offset: i64, rbp_slot: u32 },
     /// CFA = rbp + offset.
     FromFp { offset: i64, rbp_slot: u32 },
-    /// CFA = the word at rbp + offset: functions that realign their stack.
+    /// CFA = the word at rbp + offset: functions that realign their stack. rbp may be
+    /// saved where it points to itself, [`SLOT_AT_FP`].
     FromFpWord { offset: i64, rbp_slot: u32 },
     /// The kernel's signal frame: the interrupted registers lie on the stack.
     SignalFrame,
@@ -39,6 +40,7 @@ const KIND_NO_INFORMATION: u32 = 6;
 const KIND_UNFIT: u32 = 7;
 
 const SLOT_BITS: u32 = 8;
+pub(crate) const SLOT_AT_FP: u32 = (1 << SLOT_BITS) - 1;
 const OFFSET_BITS: u32 = 21;
 const OFFSET_BIAS: i64 = 1 << (OFFSET_BITS - 2);
 const _: () = assert!(3 + SLOT_BITS + OFFSET_BITS == 32);
@@ -84,8 +86,9 @@ impl Rule {
             KIND_FROM_FP_WORD => Step::FromFpWord { offset, rbp_slot },
             KIND_SIGNAL => Step::SignalFrame,
             KIND_END => Step::End,
-            KIND_NO_INFORMATION => Step::NoInformation,
-            _ => Step::Unfit,
+            KIND_UNFIT => Step::Unfit,
+            // 0 is what the cache holds for the lowest addresses, which have no code.
+            _ => Step::NoInformation,
         }
     }
 }
@@ -198,6 +201,15 @@ mod tests {
             },
         ] {
             assert_eq!(Rule::pack(step), Rule::UNFIT, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn the_lowest_addresses_have_no_information() {
+        static CACHE: RuleCache = RuleCache::new();
+        for address in [1, 8, 0xFFFF, 0x10000] {
+            let rule = CACHE.get(address, |_| Rule::NO_INFORMATION);
+            assert_eq!(rule.unpack(), Step::NoInformation, "{address:x}");
         }
     }
 

@@ -3,6 +3,11 @@
 //! walk, and never faults; and a walk can be tested on an array.
 
 use crate::capture::stack_bounds::StackBounds;
+use crate::errno;
+use std::cell::Cell;
+
+/// Or a multiple of it: then a page is asked for more than once.
+const PAGE_BYTES: u64 = 4096;
 
 /// A stack word that a walk has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,30 +121,75 @@ impl StackMemory for OwnStack {
 }
 
 /// A stack that is not the thread's own, and the thread's own stack, to which
-/// a walk may cross over.
-#[derive(Clone, Copy, Debug)]
+/// a walk may cross over. What is known of the former's bounds may be out of date:
+/// it can have been unmapped, and another one put in its place. So its pages are
+/// asked for before they are read.
+#[derive(Clone, Debug)]
 pub(crate) struct ForeignStack {
     own: StackBounds,
     window: StackBounds,
+    /// The page that was last found to be readable.
+    readable_page: Cell<u64>,
 }
 
 impl ForeignStack {
     /// # Safety
-    /// As for [`OwnStack::above`], for a stack pointer in `foreign`, which is
-    /// mapped from there up; or the walk's rules are right, so that nothing
-    /// else is read.
+    /// As for [`OwnStack::above`], for a stack pointer in `foreign`. No other
+    /// thread unmaps memory of the stack that this one is on.
     pub(crate) unsafe fn above(sp: u64, foreign: StackBounds, own: StackBounds) -> Self {
         Self {
             own,
             window: StackBounds { low: sp, ..foreign },
+            readable_page: Cell::new(sp & !(PAGE_BYTES - 1)),
         }
     }
+
+    #[inline]
+    fn is_readable(&self, address: u64) -> bool {
+        let page = address & !(PAGE_BYTES - 1);
+        if page == self.readable_page.get() {
+            return true;
+        }
+        let is_readable = kernel_can_read(address);
+        if is_readable {
+            self.readable_page.set(page);
+        }
+        is_readable
+    }
+}
+
+/// Whether a word can be read, by having the kernel read it: as a new signal mask,
+/// which it reads before it sees that what is to be done with it is nonsense.
+#[cfg(target_os = "linux")]
+#[cold]
+fn kernel_can_read(address: u64) -> bool {
+    const NO_SUCH_CHANGE: libc::c_int = -1;
+    const MASK_BYTES: usize = 8;
+    errno::preserving(|| {
+        // SAFETY: fails in any case, and writes nothing.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                NO_SUCH_CHANGE,
+                address,
+                std::ptr::null_mut::<u8>(),
+                MASK_BYTES,
+            )
+        };
+        std::io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn kernel_can_read(_address: u64) -> bool {
+    true
 }
 
 impl StackMemory for ForeignStack {
     fn word(&self, _sp: u64, address: u64) -> Option<u64> {
         if !address.is_multiple_of(8)
-            || !(self.own.contains(address) || self.window.contains(address))
+            || !(self.own.contains(address)
+                || self.window.contains(address) && self.is_readable(address))
         {
             return None;
         }

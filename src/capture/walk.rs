@@ -20,7 +20,7 @@
 //! word of a returned frame could pass for a live one.
 
 use crate::capture::registers::Registers;
-use crate::capture::rules::{Rule, Rules, Step};
+use crate::capture::rules::{Rule, Rules, SLOT_AT_FP, Step};
 use crate::capture::stack_bounds::{StackBounds, mapping_of};
 use crate::capture::stack_memory::{FOREIGN_STACK_WINDOW_BYTES, PADS, StackMemory, Word};
 
@@ -717,6 +717,7 @@ fn step<M: StackMemory>(
             let at = fp.wrapping_add_signed(offset);
             special = at | SP_WORD;
             match read(at) {
+                Some(word) if rbp_slot == SLOT_AT_FP => (word, (word.wrapping_sub(fp) / 8) as u32),
                 Some(word) => (word, rbp_slot),
                 None => return Some(Ended::Truncated),
             }

@@ -37,10 +37,29 @@ fn burn(bytes: usize, (burning, rounds): (usize, u32)) {
     }
 }
 
+/// Whether to refuse this request.
+fn refuses() -> bool {
+    if REFUSING.load(Relaxed) {
+        return true;
+    }
+    let (one_in, random) = REFUSED_ONE_IN.get();
+    if one_in == 0 {
+        return false;
+    }
+    // Knuth's linear congruential generator.
+    let random = random.wrapping_mul(6364136223846793005).wrapping_add(1);
+    REFUSED_ONE_IN.set((one_in, random));
+    (random >> 33).is_multiple_of(one_in)
+}
+
 thread_local! {
     /// Set by signal handlers: serve this thread from memory of their own, as
     /// the system's allocator cannot be entered twice.
     pub(crate) static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
+
+    /// How many of this thread's requests one is refused of, at random (0: none), and
+    /// where the random numbers are.
+    pub(crate) static REFUSED_ONE_IN: Cell<(u64, u64)> = const { Cell::new((0, 1)) };
 }
 
 fn choice() -> u8 {
@@ -73,7 +92,7 @@ pub(crate) struct Chosen;
 // all of a block's life.
 unsafe impl GlobalAlloc for Chosen {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if REFUSING.load(Relaxed) {
+        if refuses() {
             return std::ptr::null_mut();
         }
         burn(layout.size(), BURNED_BY_ALLOC);
@@ -89,7 +108,7 @@ unsafe impl GlobalAlloc for Chosen {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if REFUSING.load(Relaxed) {
+        if refuses() {
             return std::ptr::null_mut();
         }
         // SAFETY: the caller's promises.
@@ -123,7 +142,7 @@ unsafe impl GlobalAlloc for Chosen {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if REFUSING.load(Relaxed) {
+        if refuses() {
             return std::ptr::null_mut();
         }
         // SAFETY: the caller's promises.
@@ -135,6 +154,9 @@ unsafe impl GlobalAlloc for Chosen {
                 _ => {
                     let new =
                         self.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
+                    if new.is_null() {
+                        return new;
+                    }
                     new.copy_from_nonoverlapping(block, layout.size().min(new_size));
                     self.dealloc(block, layout);
                     new

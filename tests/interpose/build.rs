@@ -35,6 +35,7 @@ fn build(prefix: &str) -> cc::Build {
         .opt_level(1)
         .flag("-momit-leaf-frame-pointer")
         .flag("-fomit-frame-pointer")
+        .flag("-mforce-drap")
         .flag("-fno-builtin")
         .flag("-fno-optimize-sibling-calls")
         .warnings(true)

@@ -11,6 +11,8 @@ mod counts;
 mod oracle;
 mod threads;
 mod stacks;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod hostile;
 mod fork;
 mod readings;
 mod windows;
@@ -29,6 +31,8 @@ fn main() {
         oracle::SCENARIOS,
         threads::SCENARIOS,
         stacks::SCENARIOS,
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        hostile::SCENARIOS,
         fork::SCENARIOS,
         readings::SCENARIOS,
         windows::SCENARIOS,

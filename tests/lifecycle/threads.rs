@@ -29,17 +29,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (threads, 70 * threads, 0)
         );
     }),
-    Scenario::new(
-        "threads/five_hundred_at_once",
-        five_hundred_at_once,
-        |child| {
-            let ended = child.run().exited_with(0);
-            let sum = ended.profile().sum_in("one_of_many");
-            assert_eq!((sum.tbk, sum.tb), (5_000, 5_000 * 100));
-            assert_eq!((sum.ebk, sum.eb), (2_500, 2_500 * 100));
-            assert_eq!(ended.told("live at once"), 5_000);
-        },
-    ),
+    Scenario::new("threads/many_at_once", many_at_once, |child| {
+        let ended = child.run().exited_with(0);
+        let sum = ended.profile().sum_in("one_of_many");
+        let threads = ended.told("threads");
+        assert_eq!((sum.tbk, sum.tb), (10 * threads, 1_000 * threads));
+        assert_eq!((sum.ebk, sum.eb), (5 * threads, 500 * threads));
+        assert_eq!(ended.told("live at once"), 10 * threads);
+    }),
     Scenario::new("threads/made_by_c", made_by_c, |child| {
         let sum = child.run().exited_with(0).profile().sum_in("in_c_thread");
         assert_eq!((sum.tbk, sum.tb, sum.ebk), (300, 300 * 123, 100));
@@ -101,11 +98,12 @@ fn short_thread(number: usize) {
 }
 
 fn churn() {
-    let threads: usize = if cfg!(debug_assertions) {
+    let usual = if cfg!(debug_assertions) {
         5_000
     } else {
         20_000
     };
+    let threads: usize = setting("HEAPLEDGER_TEST_THREADS", usual);
     LEFT.lock().expect("no panic").reserve(threads);
     let _profiler = Profiler::new_heap();
     for first in (0..threads).step_by(4) {
@@ -133,12 +131,13 @@ fn one_of_many(all_hold: &Barrier) -> [Block; 5] {
     second
 }
 
-fn five_hundred_at_once() {
+fn many_at_once() {
+    let count: usize = setting("HEAPLEDGER_TEST_THREADS_AT_ONCE", 500);
     let _profiler = Profiler::builder().exact_peaks().build();
-    let all_hold = &Barrier::new(501);
+    let all_hold = &Barrier::new(count + 1);
     thread::scope(|scope| {
         let before = HeapStats::get().curr_blocks;
-        let threads: Vec<_> = (0..500)
+        let threads: Vec<_> = (0..count)
             .map(|_| {
                 thread::Builder::new()
                     .stack_size(256 << 10)
@@ -149,8 +148,9 @@ fn five_hundred_at_once() {
         all_hold.wait();
         // The threads' own blocks are live too.
         let held = HeapStats::get().curr_blocks - before;
-        assert!((5_000..5_000 + 500 * 12).contains(&held), "{held}");
-        tell("live at once", 5_000.min(held as u64));
+        assert!((10 * count..22 * count).contains(&held), "{held}");
+        tell("live at once", (10 * count).min(held) as u64);
+        tell("threads", count as u64);
         all_hold.wait();
         for thread in threads {
             let live = thread.join().expect("joins");

@@ -142,6 +142,22 @@ NOINLINE void F(deep)(int depth) {
     CHECK(kept);
 }
 
+/* 29 bytes, which stay, below a function that realigns its stack while it has arguments
+   there: its frame is found by a word on the stack. */
+NOINLINE int F(below_realigned)(volatile char *wide, int sum) {
+    kept = malloc(29);
+    return wide[0] + sum;
+}
+
+NOINLINE int F(realigned)(int a, int b, int c, int d, int e, int f, int g, int h) {
+    volatile char wide[128] __attribute__((aligned(64))) = { 0 };
+    return F(below_realigned)(wide, a + b + c + d + e + f + g + h) + wide[g];
+}
+
+void F(realigns)(void) {
+    CHECK(F(realigned)(1, 2, 3, 4, 5, 6, 7, 8) == 36);
+}
+
 /* ---- threads -------------------------------------------------------------- */
 
 #define SLOTS 512

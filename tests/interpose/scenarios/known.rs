@@ -51,7 +51,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 /// The functions of the C program, from wherever it is.
 struct Known {
-    functions: [unsafe extern "C" fn(); 9],
+    functions: [unsafe extern "C" fn(); 10],
     deep: unsafe extern "C" fn(c_int),
 }
 
@@ -80,6 +80,7 @@ fn statically_linked() {
             c::static_usable,
             c::static_copies,
             c::static_refusals,
+            c::static_realigns,
         ],
         deep: c::static_deep,
     };
@@ -98,6 +99,7 @@ fn dynamically_linked() {
             c::shared_usable,
             c::shared_copies,
             c::shared_refusals,
+            c::shared_realigns,
         ],
         deep: c::shared_deep,
     };
@@ -137,7 +139,7 @@ impl Drop for Library {
     }
 }
 
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 10] = [
     "mallocs",
     "callocs",
     "reallocs",
@@ -147,6 +149,7 @@ const FUNCTIONS: [&str; 9] = [
     "usable",
     "copies",
     "refusals",
+    "realigns",
 ];
 
 fn loaded() {
@@ -196,6 +199,8 @@ fn known_is_in(child: Child, prefix: &str) {
     assert_eq!(of("refusals"), (1, 50, 0, 0));
     assert!(profile.points_in(&format!("{prefix}_refused")).is_empty());
     assert_eq!(of("deep"), (1, 17, 1, 17));
+    assert_eq!(of("below_realigned"), (1, 29, 1, 29));
+    assert_eq!(of("realigns"), (1, 29, 1, 29), "the stack goes on");
     stack_is_whole(&profile, prefix);
     assert_eq!(profile.refused().truncated_stacks, 0);
     assert_eq!(profile.refused().reentrant_allocs, 0);

@@ -21,6 +21,7 @@ known! {
     static_usable();
     static_copies();
     static_refusals();
+    static_realigns();
     static_deep(depth: c_int);
     static_storm(threads: c_uint, steps: c_ulong, counts: *mut c_ulong);
     static_keyed_threads(threads: c_uint);
@@ -37,6 +38,7 @@ known! {
     shared_usable();
     shared_copies();
     shared_refusals();
+    shared_realigns();
     shared_deep(depth: c_int);
     shared_storm(threads: c_uint, steps: c_ulong, counts: *mut c_ulong);
 }
