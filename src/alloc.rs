@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::engine::control::HeapRecording;
+use crate::exact::{self, Content};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// The one static of the crate: everything that is recorded.
@@ -80,7 +81,7 @@ impl<A> Alloc<A> {
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match ENGINE.records_heap() {
+        let block = match ENGINE.records_heap() {
             // SAFETY: the caller's promises are the inner allocator's.
             None => self.served(|inner| unsafe { inner.alloc(layout) }),
             // SAFETY: as above.
@@ -89,14 +90,15 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
             }
             // SAFETY: as above.
             Some(recording) => unsafe { self.special_alloc(recording, layout, false) },
-        }
+        };
+        counted(block, layout, Content::Nothing)
     }
 
     /// Forwarded as such: the inner allocator knows memory that is zero
     /// already, so that an untouched zeroed block is never made resident.
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        match ENGINE.records_heap() {
+        let block = match ENGINE.records_heap() {
             // SAFETY: the caller's promises are the inner allocator's.
             None => self.served(|inner| unsafe { inner.alloc_zeroed(layout) }),
             // SAFETY: as above.
@@ -106,11 +108,14 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
             ),
             // SAFETY: as above.
             Some(recording) => unsafe { self.special_alloc(recording, layout, true) },
-        }
+        };
+        counted(block, layout, Content::Zeros)
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: it is still allocated.
+        unsafe { exact::freed(block as usize, layout.size()) };
         if let Some(recording) = ENGINE.records_heap() {
             if !recording.is_plain() {
                 // SAFETY: the caller's promises are this method's.
@@ -124,6 +129,20 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promises, here and in the closure.
+        unsafe {
+            exact::moving(block as usize, (layout.size(), new_size), || {
+                self.recorded_realloc(block, layout, new_size)
+            })
+        }
+    }
+}
+
+impl<A: GlobalAlloc> Alloc<A> {
+    /// # Safety
+    /// As for [`GlobalAlloc::realloc`].
+    #[inline(always)]
+    unsafe fn recorded_realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let Some(recording) = ENGINE.records_heap() else {
             // SAFETY: the caller's promises are the inner allocator's.
             return self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
@@ -139,6 +158,21 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
         ENGINE.after_realloc(taken, old, (block as usize, new_size));
         block
     }
+}
+
+/// In a build that counts accesses: those to this block are counted from now on, if it
+/// was recorded. Until now the program has not seen it.
+#[inline(always)]
+fn counted(block: *mut u8, layout: Layout, content: Content) -> *mut u8 {
+    if exact::COUNTS_ACCESSES
+        && !block.is_null()
+        && ENGINE.records_heap().is_some()
+        && let Some(site) = ENGINE.recorder().site_of_block(block as usize)
+    {
+        // SAFETY: fresh from the inner allocator.
+        unsafe { exact::allocated(block as usize, layout.size(), site.get(), content) };
+    }
+    block
 }
 
 #[inline(always)]

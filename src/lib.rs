@@ -21,6 +21,8 @@ mod lock;
 mod errno;
 #[allow(unsafe_code, reason = "memory straight from the system")]
 mod untracked;
+#[allow(unsafe_code, reason = "calls into the callbacks, and their self-test")]
+mod exact;
 #[allow(
     unsafe_code,
     reason = "reads registers, stacks and the loader's tables"

@@ -1,5 +1,7 @@
 //! A run from start to report: [`Profiler`] and its builder.
 
+mod exact;
+
 use crate::alloc::ENGINE;
 use crate::capture::module_map;
 use crate::clock::{Moment, Scale};
@@ -53,6 +55,7 @@ struct Run {
     pid: u32,
     /// Whether the program's allocations come through [`Alloc`](struct@crate::Alloc).
     installed: bool,
+    accesses: exact::Counting,
 }
 
 /// Profiles from its creation to its drop.
@@ -119,6 +122,8 @@ impl Profiler {
     pub fn builder() -> ProfilerBuilder {
         ProfilerBuilder {
             ad_hoc: false,
+            copies: false,
+            histograms: false,
             testing: false,
             exact_peaks: false,
             timing: false,
@@ -198,6 +203,8 @@ impl Drop for Profiler {
 #[derive(Clone, Debug)]
 pub struct ProfilerBuilder {
     ad_hoc: bool,
+    copies: bool,
+    histograms: bool,
     testing: bool,
     exact_peaks: bool,
     timing: bool,
@@ -217,7 +224,7 @@ impl ProfilerBuilder {
     /// let _profiler = heapledger::Profiler::builder().ad_hoc().build();
     /// ```
     pub fn ad_hoc(mut self) -> Self {
-        self.ad_hoc = true;
+        (self.ad_hoc, self.copies) = (true, false);
         self
     }
 
@@ -354,6 +361,7 @@ impl ProfilerBuilder {
     /// If another profiler is running.
     pub fn build(self) -> Profiler {
         ENGINE.ignoring(|| {
+            let missing = self.missing();
             match self.start() {
                 Err(AlreadyRunning) => {
                     panic!("dhat: creating a profiler while a profiler is already running")
@@ -361,7 +369,10 @@ impl ProfilerBuilder {
                 #[cfg(feature = "interpose")]
                 Ok(Installed(true)) if !crate::interpose::is_in_place() => print_line(NOT_IN_PLACE),
                 Ok(Installed(true)) => {}
-                Ok(Installed(false)) => print_line(MISSING_ALLOCATOR),
+                Ok(Installed(false)) => print_line(missing),
+            }
+            if let Some(line) = exact::objection() {
+                print_line(line);
             }
             Profiler {
                 _not_constructible: (),
@@ -376,14 +387,21 @@ impl ProfilerBuilder {
             return Err(AlreadyRunning);
         }
         let frames = self.trim_backtraces.unwrap_or(usize::MAX);
-        let heap = !self.ad_hoc;
+        let kind = self.kind();
         let start = ENGINE.start(RunSettings {
-            ad_hoc: self.ad_hoc,
+            ad_hoc: kind != Kind::Heap,
+            copies: kind == Kind::Copies,
+            histograms: self.histograms,
             exact: self.is_exact(),
             timed: self.times_calls(),
             frame_limit: frames.saturating_add(PLUMBING_FRAMES),
         });
-        let installed = !heap || allocator_is_installed();
+        let accesses = exact::start(kind, self.histograms);
+        let installed = match kind {
+            Kind::Heap => allocator_is_installed(),
+            Kind::Copies => exact::copies_are_seen(),
+            Kind::AdHoc => true,
+        };
         if self.paused {
             ENGINE.shut_window();
         }
@@ -392,6 +410,7 @@ impl ProfilerBuilder {
             start,
             pid: std::process::id(),
             installed,
+            accesses,
         });
         Ok(Installed(installed))
     }
@@ -405,17 +424,30 @@ impl ProfilerBuilder {
     }
 
     fn kind(&self) -> Kind {
-        if self.ad_hoc { Kind::AdHoc } else { Kind::Heap }
+        match (self.ad_hoc, self.copies) {
+            (true, _) => Kind::AdHoc,
+            (false, true) => Kind::Copies,
+            (false, false) => Kind::Heap,
+        }
+    }
+
+    /// What to do about a run that can record nothing.
+    fn missing(&self) -> &'static str {
+        match self.copies {
+            true => exact::MISSING_FLAGS_FOR_COPIES,
+            false => MISSING_ALLOCATOR,
+        }
     }
 
     /// The files to be written. A copy of the process that started the run,
     /// made by `fork`, has files of its own.
     fn files(&self, copy: Option<u32>) -> Vec<Output> {
-        let dhat = match (&self.file_name, self.ad_hoc) {
+        let dhat = match (&self.file_name, self.kind()) {
             (Some(name), _) => Some(name.as_path()),
             (None, _) if !self.outputs.is_empty() => None,
-            (None, false) => Some(Path::new("dhat-heap.json")),
-            (None, true) => Some(Path::new("dhat-ad-hoc.json")),
+            (None, Kind::Heap) => Some(Path::new("dhat-heap.json")),
+            (None, Kind::AdHoc) => Some(Path::new("dhat-ad-hoc.json")),
+            (None, Kind::Copies) => Some(Path::new("dhat-copies.json")),
         };
         let dhat = dhat.map(|path| Output::new(Format::Dhat, path));
         let all = dhat.into_iter().chain(self.outputs.iter().cloned());
@@ -572,6 +604,7 @@ impl EndedRun {
         // Under the phase's lock: an exit that finds no run finds the report.
         REPORTING.store(process::thread_number(), Release);
         ENGINE.stop();
+        exact::stop();
         // Read before the lock is let go: the next run starts with empty tables.
         let (snapshot, _) = read(&run);
         Some(Self { run, snapshot })
@@ -582,7 +615,7 @@ impl EndedRun {
     fn report(mut self, target: Target) -> Option<String> {
         let settings = &self.run.settings;
         if !self.run.installed {
-            print_line(MISSING_ALLOCATOR);
+            print_line(settings.missing());
             return None;
         }
         self.snapshot.modules = module_map::loaded_modules();
@@ -651,6 +684,7 @@ fn read(run: &Run) -> (Snapshot, u64) {
         sites,
         time,
         site_times,
+        accesses: exact::read(run.accesses, &sums),
         nodes: recorder.nodes(),
         modules: Vec::new(),
         refusals,
@@ -668,7 +702,7 @@ fn read(run: &Run) -> (Snapshot, u64) {
 pub(crate) fn read_running() -> Result<(Snapshot, Options, u64), &'static str> {
     let read = while_running(|run| {
         if !run.installed {
-            return Err(MISSING_ALLOCATOR);
+            return Err(run.settings.missing());
         }
         let (snapshot, pause_ns) = read(run);
         Ok((snapshot, options(&run.settings), pause_ns))
@@ -718,13 +752,16 @@ pub(crate) fn totals(question: Question) -> Totals {
         let answer = {
             let phase = PHASE.lock();
             match (&*phase, &question) {
+                (Phase::Running(run), Question::HeapTotals) if run.settings.copies => {
+                    Err("dhat: getting heap stats while profiling copies")
+                }
                 (Phase::Running(run), Question::HeapTotals) if run.settings.ad_hoc => {
                     Err("dhat: getting heap stats while doing ad hoc profiling")
                 }
                 (Phase::Running(run), Question::AdHocTotals) if !run.settings.ad_hoc => {
                     Err("dhat: getting ad hoc stats while doing heap profiling")
                 }
-                (Phase::Running(run), _) if !run.installed => Err(MISSING_ALLOCATOR),
+                (Phase::Running(run), _) if !run.installed => Err(run.settings.missing()),
                 (Phase::Running(_), _) => Ok(ENGINE.totals()),
                 (Phase::Ready, Question::HeapTotals) => {
                     Err("dhat: getting heap stats when no profiler is running")
@@ -774,7 +811,7 @@ fn assert_refusal() -> Option<&'static str> {
         Phase::Running(run) if !run.settings.testing => {
             Some("dhat: asserting while not in testing mode")
         }
-        Phase::Running(run) if !run.installed => Some(MISSING_ALLOCATOR),
+        Phase::Running(run) if !run.installed => Some(run.settings.missing()),
         Phase::Running(_) => None,
     }
 }

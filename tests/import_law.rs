@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["alloc", "report", "process"],
     &["engine"],
     &["record"],
-    &["capture"],
+    &["capture", "exact"],
     &["clock", "errno", "lock", "untracked"],
 ];
 
@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
 const ONLY: &[(&str, &[&str])] = &[
     ("report", &["record::snapshot", "capture::module_map"]),
     ("capture", &["clock", "errno", "lock", "untracked"]),
+    ("exact", &["untracked"]),
     ("process", &[]),
     ("clock", &[]),
     ("errno", &[]),

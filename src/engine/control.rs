@@ -26,6 +26,8 @@ impl Control {
     pub(crate) const FENCE: u32 = 1 << 4;
     /// Ad hoc events are recorded, not allocations.
     pub(crate) const AD_HOC: u32 = 1 << 5;
+    /// Copies are recorded, not allocations, nor ad hoc events: with `AD_HOC`.
+    pub(crate) const COPIES: u32 = 1 << 9;
     /// Between windows: blocks recorded so far are followed, new ones left out.
     pub(crate) const SHUT: u32 = 1 << 8;
     /// Some of the inner allocator's calls are timed.

@@ -9,6 +9,7 @@
 //! every running thread, so that operations need none.
 
 pub(crate) mod control;
+mod copies;
 #[cfg(feature = "interpose")]
 pub(crate) mod passing;
 pub(crate) mod thread;
@@ -29,6 +30,7 @@ use crate::capture::stack_memory::{ForeignStack, OwnStack};
 use crate::capture::walk::{Ended, Stack, Walker};
 use crate::clock::{self, Moment};
 use crate::errno;
+use crate::exact;
 use crate::lock::{Patience, SpinLock};
 use crate::record::book::Book;
 use crate::record::peak::Mode;
@@ -104,6 +106,10 @@ impl Drop for Inside<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunSettings {
     pub(crate) ad_hoc: bool,
+    /// Copies; with `ad_hoc`.
+    pub(crate) copies: bool,
+    /// How often each byte of small blocks is accessed.
+    pub(crate) histograms: bool,
     /// Exact peaks with any number of threads.
     pub(crate) exact: bool,
     /// Time calls of the inner allocator.
@@ -163,9 +169,13 @@ impl Engine {
     }
 
     // ---- operations -------------------------------------------------------
+    //
+    // In a build that counts accesses, those that do the work have names that LLVM's
+    // pass leaves alone: else each access of ours would be a call as well.
 
     /// The program allocated a block.
     #[inline(never)]
+    #[cfg_attr(heapledger_exact, unsafe(export_name = "__asan_heapledger_on_alloc"))]
     pub(crate) fn on_alloc(&'static self, address: usize, bytes: usize) {
         let start = Registers::here();
         let Some(mut inside) = self.enter(Operation::Alloc) else {
@@ -255,6 +265,7 @@ impl Engine {
 
     /// The program is about to free a block.
     #[inline(never)]
+    #[cfg_attr(heapledger_exact, unsafe(export_name = "__asan_heapledger_on_free"))]
     pub(crate) fn on_free(&'static self, address: usize, bytes: usize) {
         let Some(inside) = self.enter(Operation::Free) else {
             return;
@@ -265,6 +276,10 @@ impl Engine {
 
     /// The program is about to reallocate a block.
     #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_before_realloc")
+    )]
     pub(crate) fn before_realloc(&'static self, address: usize) -> Option<Taken> {
         let _inside = self.enter(Operation::Free)?;
         let site = self.recorder.take(address)?;
@@ -276,6 +291,10 @@ impl Engine {
 
     /// It did: `address` is null if that failed.
     #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_after_realloc")
+    )]
     pub(crate) fn after_realloc(
         &'static self,
         taken: Option<Taken>,
@@ -323,7 +342,7 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn on_event(&'static self, weight: usize) {
         let control = self.control.get();
-        if !control.has(Control::AD_HOC) || control.has(Control::SHUT) {
+        if !control.has(Control::AD_HOC) || control.has(Control::SHUT | Control::COPIES) {
             return;
         }
         let start = Registers::here();
@@ -491,6 +510,7 @@ impl Engine {
                 });
             }
             drop(registry);
+            exact::attach();
             let bounds = StackBounds::of_this_thread(Registers::here().sp);
             own.walker.reset(bounds, self.frame_limit.load(Relaxed));
             self.arm(thread);
@@ -526,6 +546,7 @@ impl Engine {
             self.control.change(0, Control::MANY);
         }
         drop(registry);
+        exact::detach();
         set_current(Current::None);
     }
 
@@ -575,6 +596,7 @@ impl Engine {
     /// In the copy only this thread goes on. The books of the others stay part
     /// of every sum; their blocks serve new threads.
     pub(crate) fn after_fork_in_child(&'static self) {
+        exact::after_fork();
         self.timing.after_fork_in_child();
         self.publish_all_books();
         let own = current().as_ptr();
@@ -705,7 +727,10 @@ impl Engine {
                 }
             }
             // SAFETY: paused, and all books were reset.
-            unsafe { self.recorder.reset(start.ticks) };
+            unsafe {
+                self.recorder.reset(start.ticks);
+                exact::reset(settings.histograms);
+            }
             self.blockless.store(0, Relaxed);
             self.torn_readings.store(0, Relaxed);
             self.frame_limit.store(settings.frame_limit, Relaxed);
@@ -717,6 +742,7 @@ impl Engine {
             Control::RECORDING
                 | fence
                 | flag(settings.ad_hoc, Control::AD_HOC)
+                | flag(settings.copies, Control::COPIES)
                 | flag(settings.exact, Control::EXACT)
                 | flag(settings.timed, Control::TIMED)
                 | flag(registry.alive > 1, Control::MANY),
@@ -731,8 +757,16 @@ impl Engine {
         let registry = self.registry.lock();
         let end = Moment::now();
         self.timing.pause();
-        let flags =
-            Control::RECORDING | Control::AD_HOC | Control::EXACT | Control::SHUT | Control::TIMED;
+        let flags = Control::RECORDING
+            | Control::AD_HOC
+            | Control::COPIES
+            | Control::EXACT
+            | Control::SHUT
+            | Control::TIMED;
+        if exact::COUNTS_ACCESSES {
+            // As long as threads wait in front of their frees, blocks stay readable.
+            self.pausing(&registry, own, exact::scan_live);
+        }
         self.control.change(0, flags);
         self.pausing(&registry, own, || ());
         end

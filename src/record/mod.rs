@@ -10,6 +10,7 @@
 //! ([`book`]), and the [`peak`]; what the inner allocator takes ([`time_counters`]).
 
 pub(crate) mod snapshot;
+mod accesses;
 pub(crate) mod hashing;
 pub(crate) mod counter;
 pub(crate) mod chunks;
@@ -29,6 +30,7 @@ pub(crate) mod book;
 
 use crate::capture::walk::Stack;
 use crate::clock::Scale;
+use crate::exact;
 #[cfg(test)]
 mod model_tests;
 
@@ -37,7 +39,7 @@ use book::Book;
 use peak::Peak;
 use site_counters::{Change, SiteSum};
 use sites::{Site, SiteId, Sites};
-use snapshot::{AllocatorTime, Counts, Node, SiteCounts, Totals};
+use snapshot::{AllocatorTime, CountedAccesses, Counts, Node, SiteAccesses, SiteCounts, Totals};
 use time_counters::{SiteTimeSum, TimeSum};
 
 /// The tables that all threads share.
@@ -287,6 +289,29 @@ impl Recorder {
             AllocatorTime::of(sum.ticks, sum.samples, ns)
         });
         times.collect()
+    }
+
+    /// What was read and written, of the sites that [`Self::resolve`] lists, in its order.
+    pub(crate) fn accesses(&self, sums: &Sums, with_histograms: bool) -> CountedAccesses {
+        let mut accesses = CountedAccesses::default();
+        for (number, _, _) in self.used_sites(sums) {
+            let number = number as u32;
+            let sum = exact::sum_of(number);
+            accesses.sites.push(SiteAccesses {
+                read: sum.read,
+                written: sum.written,
+                touched: sum.distinct,
+                untold: sum.untold,
+            });
+            if with_histograms {
+                accesses.histograms.push(exact::histogram_of(number));
+            }
+        }
+        let limits = exact::limits();
+        accesses.refused_blocks = limits.refused_blocks;
+        accesses.unsearched_blocks = limits.unsearched_blocks;
+        accesses.unreadable_bytes = limits.unreadable_bytes;
+        accesses
     }
 
     /// A copy of the stack tree.

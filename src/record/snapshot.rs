@@ -1,6 +1,7 @@
 //! What a reading of the tables yields: plain numbers, no pointers into live
 //! state. `report` sees this and nothing else.
 
+pub(crate) use super::accesses::{Accesses, CountedAccesses, SiteAccesses};
 pub(crate) use crate::capture::module_map::Module;
 use crate::record::time_counters::Call;
 
@@ -11,6 +12,8 @@ pub(crate) enum Kind {
     Heap,
     /// The weights passed to `ad_hoc_event`.
     AdHoc,
+    /// The bytes copied by each call of `memcpy` and `memmove`.
+    Copies,
 }
 
 /// The whole process's counts. For ad hoc profiles blocks are events, bytes
@@ -172,6 +175,7 @@ pub(crate) struct Snapshot {
     pub(crate) time: Option<ProcessTime>,
     /// Of each of `sites`; empty where it was not measured.
     pub(crate) site_times: Vec<AllocatorTime>,
+    pub(crate) accesses: Accesses,
     pub(crate) nodes: Vec<Node>,
     pub(crate) modules: Vec<Module>,
     pub(crate) refusals: Refusals,

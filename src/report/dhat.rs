@@ -8,9 +8,10 @@ use std::io::{self, Write};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
+use super::accesses::{PointAccesses, run_lengths};
 use super::frames::FrameId;
 use super::profile::{Point, Profile};
-use crate::record::snapshot::{AllocatorTime, Counts, Kind};
+use crate::record::snapshot::{Accesses, AllocatorTime, Counts, Kind};
 
 /// Numbers above this are not exact in JavaScript.
 const MAX_NUMBER: u64 = 1 << 53;
@@ -62,15 +63,22 @@ impl<'a> File<'a> {
     fn new(profile: &'a Profile<'a>, numbers: &'a FrameNumbers) -> File<'a> {
         let snapshot = profile.snapshot;
         let is_heap = snapshot.kind == Kind::Heap;
-        let ad_hoc = |unit| (!is_heap).then_some(unit);
+        let ad_hoc = |unit| (snapshot.kind == Kind::AdHoc).then_some(unit);
         // Rates are per `te`, which must not be 0.
         let te = number(snapshot.duration_us).max(1);
         File {
             dhatFileVersion: 2,
-            mode: if is_heap { "heap" } else { "ad-hoc" },
-            verb: "Allocated",
+            mode: match snapshot.kind {
+                Kind::Heap => "heap",
+                Kind::AdHoc => "ad-hoc",
+                Kind::Copies => "copy",
+            },
+            verb: match snapshot.kind {
+                Kind::Heap | Kind::AdHoc => "Allocated",
+                Kind::Copies => "Copied",
+            },
             bklt: is_heap,
-            bkacc: false,
+            bkacc: matches!(snapshot.accesses, Accesses::Counted(_)),
             bu: ad_hoc("unit"),
             bsu: ad_hoc("units"),
             bksu: ad_hoc("events"),
@@ -102,6 +110,40 @@ struct Extension {
     /// The profiler's, estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     profiler_cpu_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accesses: Option<AccessLimits>,
+}
+
+/// Of `rb` and `wb`, in a build that was to count them.
+#[derive(Default, Serialize)]
+struct AccessLimits {
+    /// Why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_counted: Option<&'static str>,
+    /// Reads by code that comes compiled, as the standard library does, are not counted.
+    reads_are_lower_bounds: bool,
+    refused_blocks: u64,
+    unsearched_blocks: u64,
+    unreadable_bytes: u64,
+}
+
+impl AccessLimits {
+    fn new(accesses: &Accesses) -> Option<AccessLimits> {
+        match accesses {
+            Accesses::NotCounted => None,
+            Accesses::Silent(why) => Some(AccessLimits {
+                not_counted: Some(why),
+                ..AccessLimits::default()
+            }),
+            Accesses::Counted(counted) => Some(AccessLimits {
+                not_counted: None,
+                reads_are_lower_bounds: true,
+                refused_blocks: counted.refused_blocks,
+                unsearched_blocks: counted.unsearched_blocks,
+                unreadable_bytes: counted.unreadable_bytes,
+            }),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -152,6 +194,7 @@ impl Extension {
             },
             cpu_ns: time.map(|time| number(time.program_ns())),
             profiler_cpu_ns: time.map(|time| number(time.profiler_ns)),
+            accesses: AccessLimits::new(&profile.snapshot.accesses),
         }
     }
 }
@@ -174,10 +217,16 @@ enum ProgramPoint<'a> {
         gbk: u64,
         eb: u64,
         ebk: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rb: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wb: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        acc: Option<Vec<i32>>,
         heapledger: PointExtension,
         fs: FrameIndices<'a>,
     },
-    AdHoc {
+    Events {
         tb: u64,
         tbk: u64,
         fs: FrameIndices<'a>,
@@ -195,15 +244,28 @@ struct PointExtension {
     largest_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<PointTime>,
+    /// Distinct bytes written at least once.
+    #[serde(skip_serializing_if = "is_zero")]
+    touched_bytes: u64,
+    /// Of the bytes written (`wb`): found because they have changed.
+    #[serde(skip_serializing_if = "is_zero")]
+    untold_bytes: u64,
 }
 
 impl PointExtension {
-    fn new(counts: &Counts, time: Option<&AllocatorTime>) -> PointExtension {
+    fn new(
+        counts: &Counts,
+        time: Option<&AllocatorTime>,
+        accesses: Option<PointAccesses<'_>>,
+    ) -> PointExtension {
+        let bytes = accesses.map(|accesses| accesses.bytes).unwrap_or_default();
         PointExtension {
             reallocs: number(counts.reallocs),
             copied_bytes: number(counts.copied_bytes),
             largest_bytes: number(counts.largest_bytes),
             time: time.map(PointTime::new),
+            touched_bytes: number(bytes.touched),
+            untold_bytes: number(bytes.untold),
         }
     }
 }
@@ -241,12 +303,13 @@ impl ProgramPoints<'_> {
     fn program_point<'a>(&'a self, point: &'a Point) -> ProgramPoint<'a> {
         let counts = self.profile.counts(point);
         let (tb, tbk) = (number(counts.total_bytes), number(counts.total_blocks));
+        let accesses = self.profile.accesses(point);
         let fs = FrameIndices {
             points: self,
             point,
         };
         match self.profile.snapshot.kind {
-            Kind::AdHoc => ProgramPoint::AdHoc { tb, tbk, fs },
+            Kind::AdHoc | Kind::Copies => ProgramPoint::Events { tb, tbk, fs },
             Kind::Heap => ProgramPoint::Heap {
                 tb,
                 tbk,
@@ -257,7 +320,12 @@ impl ProgramPoints<'_> {
                 gbk: number(counts.peak_blocks),
                 eb: number(counts.end_bytes),
                 ebk: number(counts.end_blocks),
-                heapledger: PointExtension::new(counts, self.profile.time(point)),
+                rb: accesses.map(|accesses| number(accesses.bytes.read)),
+                wb: accesses.map(|accesses| number(accesses.bytes.written)),
+                acc: accesses
+                    .and_then(|accesses| accesses.histogram)
+                    .map(run_lengths),
+                heapledger: PointExtension::new(counts, self.profile.time(point), accesses),
                 fs,
             },
         }

@@ -14,6 +14,7 @@ mod frames;
 mod names;
 pub(crate) mod output;
 mod paths;
+pub(crate) mod accesses;
 pub(crate) mod profile;
 pub(crate) mod save;
 pub(crate) mod summary;

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 
 use hashbrown::HashTable;
 
+use super::accesses::{AccessSums, PointAccesses};
 use super::frames::{FrameId, Frames};
 use super::symbols::{AddressId, Symbols};
 use super::trim::{self, Trim};
-use crate::record::snapshot::{AllocatorTime, Counts, Snapshot};
+use crate::record::snapshot::{AllocatorTime, Counts, SiteAccesses, Snapshot};
 
 /// Frames of one point. The DHAT viewer takes 50 s for a recursion 500 deep, and
 /// hangs at 1,500.
@@ -70,6 +71,7 @@ pub(crate) struct Profile<'a> {
     sums: Vec<Counts>,
     /// Beside `sums`, where allocator time was measured.
     time_sums: Vec<AllocatorTime>,
+    accesses: AccessSums<'a>,
     symbols: Symbols,
     /// The address of each node; node 0 has none, and its entry is never used.
     addresses: Vec<AddressId>,
@@ -103,6 +105,7 @@ impl<'a> Profile<'a> {
             folded_points: 0,
             sums: Vec::new(),
             time_sums: Vec::new(),
+            accesses: AccessSums::new(&snapshot.accesses),
             addresses: addresses.collect(),
             symbols,
             elided: HashMap::new(),
@@ -130,6 +133,14 @@ impl<'a> Profile<'a> {
         match point.counts {
             CountsOf::Site(index) => self.snapshot.site_times.get(index as usize),
             CountsOf::Sum(index) => self.time_sums.get(index as usize),
+        }
+    }
+
+    /// What was read and written, if that was counted.
+    pub(crate) fn accesses(&self, point: &Point) -> Option<PointAccesses<'_>> {
+        match point.counts {
+            CountsOf::Site(index) => self.accesses.of_site(index),
+            CountsOf::Sum(index) => self.accesses.of_sum(index),
         }
     }
 
@@ -248,11 +259,13 @@ impl<'a> Profile<'a> {
             if let Some(&first) = distinct.find(hash, same) {
                 let added = *self.counts(&point);
                 let added_time = self.time(&point).copied();
+                let added_from = point.counts;
                 let first = &mut points[first as usize];
                 let sum = match first.counts {
                     CountsOf::Sum(sum) => sum,
-                    CountsOf::Site(_) => {
+                    CountsOf::Site(site) => {
                         let sum = self.sums.len() as u32;
+                        self.accesses.start_with_site(site);
                         self.sums.push(*self.counts(first));
                         self.time_sums.extend(self.time(first).copied());
                         first.counts = CountsOf::Sum(sum);
@@ -262,6 +275,10 @@ impl<'a> Profile<'a> {
                 add(&mut self.sums[sum as usize], &added);
                 if let Some(added) = added_time {
                     self.time_sums[sum as usize].add(&added);
+                }
+                // Before any are merged, a point is one site.
+                if let CountsOf::Site(site) = added_from {
+                    self.accesses.add_site(sum, site);
                 }
             } else {
                 let index = points.len() as u32;
@@ -312,12 +329,17 @@ impl<'a> Profile<'a> {
         let folded = self.points.split_off(max_points.saturating_sub(1));
         let mut sum = Counts::default();
         let mut time = self.snapshot.time.map(|_| AllocatorTime::default());
+        let mut accesses = SiteAccesses::default();
         for point in &folded {
             add(&mut sum, self.counts(point));
             if let (Some(time), Some(added)) = (&mut time, self.time(point)) {
                 time.add(added);
             }
+            if let Some(added) = self.accesses(point) {
+                accesses.add(&added.bytes);
+            }
         }
+        self.accesses.push_sum(accesses);
         self.folded_points = folded.len() as u64;
         let frames = FrameList::Note(self.symbols.frames.intern_note("[other]"));
         let counts = CountsOf::Sum(self.sums.len() as u32);

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::profile::Options;
 use super::trim::Trim;
-use crate::record::snapshot::{Counts, Kind, Module, Node, Refusals, SiteCounts, Snapshot, Totals};
+use crate::record::snapshot::{
+    Accesses, Counts, Kind, Module, Node, Refusals, SiteCounts, Snapshot, Totals,
+};
 
 /// Sites whose counts differ in every field, so that a mix-up of two shows.
 pub(super) fn counts(bytes: u64) -> Counts {
@@ -58,6 +60,7 @@ pub(super) fn snapshot(kind: Kind, sites: &[(&[u64], Counts)]) -> Snapshot {
         sites: site_counts,
         time: None,
         site_times: Vec::new(),
+        accesses: Accesses::NotCounted,
         nodes,
         modules: Vec::new(),
         refusals: Refusals::default(),

@@ -6,7 +6,7 @@ use super::allocator_time;
 use super::frames::{Frame, FrameId, Place};
 use super::profile::{Point, Profile};
 use super::trim;
-use crate::record::snapshot::Kind;
+use crate::record::snapshot::{Accesses, Kind};
 
 /// Sites that are named.
 pub(super) const TOP_SITES: usize = 5;
@@ -32,6 +32,19 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
         line(format_args!(
             "At t-end:  {}",
             units.amount(totals.live_bytes, totals.live_blocks)
+        ));
+    }
+    if let Accesses::Counted(accesses) = &profile.snapshot.accesses {
+        let total = accesses.total();
+        line(format_args!(
+            "Accesses:  {} bytes read, not counting reads by code that comes compiled (std's, C)",
+            Thousands(total.read)
+        ));
+        line(format_args!(
+            "           {} bytes written, {} of them found by their change; {} distinct bytes",
+            Thousands(total.written),
+            Thousands(total.untold),
+            Thousands(total.touched)
         ));
     }
     let points = profile
@@ -67,6 +80,10 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
 /// how many, and what to do.
 fn limits(profile: &Profile<'_>) -> Vec<String> {
     let refusals = &profile.snapshot.refusals;
+    let accesses = match &profile.snapshot.accesses {
+        Accesses::Counted(accesses) => accesses,
+        Accesses::NotCounted | Accesses::Silent(_) => &Box::default(),
+    };
     let limits = [
         (
             "Allocations not recorded because a table was full or had no memory",
@@ -119,6 +136,18 @@ fn limits(profile: &Profile<'_>) -> Vec<String> {
             "Keep fewer frames of each stack to see them.",
         ),
     ];
+    let limits = limits.into_iter().chain([
+        (
+            "Blocks whose accesses are not counted",
+            accesses.refused_blocks,
+            "There was no memory for it, or the inner allocator places blocks less than 16 bytes apart.",
+        ),
+        (
+            "Bytes of blocks live at the end that could not be searched for writes by code that comes compiled",
+            accesses.unreadable_bytes,
+            "Let the process call process_vm_readv on itself.",
+        ),
+    ]);
     let told = limits.into_iter().filter(|&(_, count, _)| count > 0);
     told.map(|(what, count, advice)| format!("{what}: {}. {advice}", Thousands(count)))
         .collect()
@@ -165,6 +194,10 @@ impl Units {
             Kind::AdHoc => Units {
                 bytes: "units",
                 blocks: "events",
+            },
+            Kind::Copies => Units {
+                bytes: "bytes",
+                blocks: "copies",
             },
         }
     }

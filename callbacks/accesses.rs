@@ -1,0 +1,170 @@
+//! One access: whose bytes they are, how many, and which were never written before.
+
+use crate::counters::{Table, add_distinct, add_read, add_written, own_table};
+use crate::histograms;
+use crate::shadow::{Region, Tag, each_region, region_of};
+use core::sync::atomic::Ordering::Relaxed;
+
+// Of the next two, every path ends in a call that needs no stack frame of theirs, so
+// that the shortest saves no register.
+
+/// The program reads `BYTES` (at most 16) from `address` on.
+#[inline(always)]
+pub(crate) fn load<const BYTES: usize>(address: usize) {
+    let Some(region) = region_of(address) else {
+        return;
+    };
+    let tag = region.tag(address);
+    if tag == Tag::NONE {
+        return;
+    }
+    let Some(table) = own_table() else {
+        return load_among_many(tag, address, BYTES);
+    };
+    table.add_read(tag, BYTES);
+    if tag.has(Tag::HISTOGRAM) {
+        histograms::count::<BYTES>(table, tag, address);
+    }
+}
+
+/// The program writes `BYTES` (at most 16) from `address` on.
+#[inline(always)]
+pub(crate) fn store<const BYTES: usize>(address: usize) {
+    let Some(region) = region_of(address) else {
+        return;
+    };
+    let tag = region.tag(address);
+    if tag == Tag::NONE {
+        return;
+    }
+    let Some(table) = own_table() else {
+        return store_among_many(tag, address, BYTES);
+    };
+    table.add_written(tag, BYTES);
+    let bits = ((1 << BYTES) - 1) << (address & 7);
+    if region.written_word(address) & bits != bits {
+        return store_first::<BYTES>(region, tag, address, table);
+    }
+    if tag.has(Tag::HISTOGRAM) {
+        histograms::count::<BYTES>(table, tag, address);
+    }
+}
+
+/// Of these bytes, some are written for the first time.
+#[inline(never)]
+fn store_first<const BYTES: usize>(region: Region, tag: Tag, address: usize, table: &Table) {
+    let first = if BYTES == 8 && address & 7 == 0 {
+        let bits = region.written_byte(address);
+        let before = bits.load(Relaxed);
+        // Nobody else writes these bytes, unless at this very moment.
+        bits.store(!0, Relaxed);
+        before.count_zeros()
+    } else if BYTES == 16 && address & 15 == 0 {
+        let bits = region.written_granule(address);
+        let before = bits.load(Relaxed);
+        bits.store(!0, Relaxed);
+        before.count_zeros()
+    } else {
+        mark_written(address, BYTES)
+    };
+    table.add_distinct(tag, first, 0);
+    if tag.has(Tag::HISTOGRAM) {
+        histograms::count::<BYTES>(table, tag, address);
+    }
+}
+
+/// Of a thread without a table of its own.
+#[cold]
+#[inline(never)]
+fn load_among_many(tag: Tag, address: usize, bytes: usize) {
+    add_read(tag, bytes);
+    histograms::count_range(tag, address, bytes);
+}
+
+/// Of a thread without a table of its own.
+#[cold]
+#[inline(never)]
+fn store_among_many(tag: Tag, address: usize, bytes: usize) {
+    add_written(tag, bytes);
+    add_distinct(tag, mark_written(address, bytes), 0);
+    histograms::count_range(tag, address, bytes);
+}
+
+/// The program reads `bytes`, any number of them.
+#[inline(always)]
+pub(crate) fn load_range(address: usize, bytes: usize) {
+    let Some(region) = region_of(address) else {
+        return;
+    };
+    let tag = region.tag(address);
+    if tag == Tag::NONE || bytes == 0 {
+        return;
+    }
+    add_read(tag, bytes);
+    histograms::count_range(tag, address, bytes);
+}
+
+/// The program writes `bytes`, any number of them.
+#[inline(always)]
+pub(crate) fn store_range(address: usize, bytes: usize) {
+    let Some(region) = region_of(address) else {
+        return;
+    };
+    let tag = region.tag(address);
+    if tag == Tag::NONE || bytes == 0 {
+        return;
+    }
+    add_written(tag, bytes);
+    let first = mark_written(address, bytes);
+    if first != 0 {
+        add_distinct(tag, first, 0);
+    }
+    histograms::count_range(tag, address, bytes);
+}
+
+/// Marks bytes as written; returns how many of them were not.
+pub(crate) fn mark_written(address: usize, bytes: usize) -> u32 {
+    let mut first = 0;
+    each_region(address, bytes, |address, bytes| {
+        if let Some(region) = region_of(address) {
+            first += mark_in_region(region, address, bytes);
+        }
+    });
+    first
+}
+
+/// As [`mark_written`], of bytes in one region.
+fn mark_in_region(region: Region, address: usize, bytes: usize) -> u32 {
+    let end = address + bytes;
+    let mut at = address;
+    let mut first = 0;
+    while at < end {
+        if at & 63 == 0 && end - at >= 64 {
+            let bits = region.written_64(at);
+            let before = bits.load(Relaxed);
+            if before != !0 {
+                bits.store(!0, Relaxed);
+                first += before.count_zeros();
+            }
+            at += 64;
+            continue;
+        }
+        let next = (at | 7) + 1;
+        let part = next.min(end) - at;
+        let wanted = (0xFF_u8 >> (8 - part)) << (at & 7);
+        let bits = region.written_byte(at);
+        let before = bits.load(Relaxed);
+        if before & wanted != wanted {
+            first += match wanted {
+                0xFF => {
+                    bits.store(0xFF, Relaxed);
+                    before.count_zeros()
+                }
+                // Other threads may be writing the bytes beside these.
+                _ => (wanted & !bits.fetch_or(wanted, Relaxed)).count_ones(),
+            };
+        }
+        at += part;
+    }
+    first
+}

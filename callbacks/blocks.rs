@@ -1,0 +1,328 @@
+//! Blocks in the shadow: put in when they are the program's, taken out before they
+//! go back to the allocator.
+
+use crate::accesses::mark_written;
+use crate::canary::{self, kind};
+use crate::counters::{add_read, add_written};
+use crate::histograms;
+use crate::shadow::{CHUNK_BYTES, GRANULE_BYTES, Region, Tag, each_region, make_region, region_of};
+use crate::shared::{Content, FEW_KEPT, Moving};
+use crate::system::{self, PAGE_BYTES};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Maps of at least so many bytes are not overwritten with zeros but given back.
+const WORTH_A_SYSTEM_CALL: usize = 4 << 20;
+
+/// Blocks that are not in the shadow: no memory for it, or a granule that another
+/// block has already.
+pub(crate) static REFUSED: AtomicU64 = AtomicU64::new(0);
+/// Blocks too large to be filled.
+pub(crate) static NOT_FILLED: AtomicU64 = AtomicU64::new(0);
+
+/// Whether there was ever a block that begins inside of a granule. As long as there
+/// is none, what a granule belongs to when a block is put there is out of date.
+static GRANULES_ARE_SHARED: AtomicBool = AtomicBool::new(false);
+
+/// A block's own range of whole granules.
+fn granules(address: usize, bytes: usize) -> (usize, usize) {
+    let start = address & !(GRANULE_BYTES - 1);
+    let end = (address + bytes).next_multiple_of(GRANULE_BYTES);
+    (start, end - start)
+}
+
+/// A block was allocated.
+///
+/// # Safety
+/// It is the caller's, who has not yet given it to the program.
+pub(crate) unsafe fn allocated(address: usize, bytes: usize, site: usize, content: Content) {
+    let kind = match content {
+        _ if bytes > canary::MAX_BYTES => kind::NONE,
+        Content::Nothing => kind::PATTERN,
+        Content::Zeros => kind::ZEROS,
+    };
+    if kind == kind::NONE {
+        NOT_FILLED.fetch_add(1, Relaxed);
+    }
+    let mut tag = (site as u32) << Tag::SITE_SHIFT & Tag::SITE | kind;
+    if histograms::is_counted(site, address, bytes) {
+        tag |= Tag::HISTOGRAM;
+    }
+    if put(address, bytes, tag) && kind == kind::PATTERN {
+        // SAFETY: the caller's block, which the program has not seen.
+        unsafe { canary::fill(address, bytes, kind) };
+    }
+}
+
+/// Puts a block in, with no byte written. False: refused.
+fn put(address: usize, bytes: usize, mut tag: u32) -> bool {
+    let last = address + bytes.max(1) - 1;
+    let (Some(first_region), Some(last_region)) = (make_region(address), make_region(last)) else {
+        REFUSED.fetch_add(1, Relaxed);
+        return false;
+    };
+    if address % GRANULE_BYTES != 0 {
+        GRANULES_ARE_SHARED.store(true, Relaxed);
+        tag |= Tag::BEGINS_LATE;
+    }
+    if GRANULES_ARE_SHARED.load(Relaxed)
+        && (address % 8 != 0
+            || first_region.tag(address) != Tag::NONE
+            || last_region.tag(last) != Tag::NONE)
+    {
+        REFUSED.fetch_add(1, Relaxed);
+        return false;
+    }
+    let (start, length) = granules(address, bytes);
+    clear(start, length, Map::Written);
+    // Bytes of the granules at the ends that are not the block's count as written,
+    // so that nobody looks at them.
+    mark_written(start, address - start);
+    mark_written(last + 1, start + length - (last + 1));
+    let step = if tag & Tag::HISTOGRAM != 0 {
+        1 << Tag::GRANULE_SHIFT
+    } else {
+        0
+    };
+    each_region(start, length, |address, bytes| {
+        if let Some(region) = make_region(address) {
+            mark_used(region, address, bytes);
+            let tags = region.tag_at(address);
+            for granule in 0..bytes / GRANULE_BYTES {
+                // SAFETY: the tags of one region lie one after another.
+                let place = unsafe { &*core::ptr::from_ref(tags).add(granule) };
+                place.store(tag, Relaxed);
+                tag = tag.wrapping_add(step) & !Tag::BEGINS_LATE;
+            }
+        }
+    });
+    true
+}
+
+fn mark_used(region: Region, address: usize, bytes: usize) {
+    let mut chunk = address & !(CHUNK_BYTES - 1);
+    while chunk < address + bytes {
+        let used = region.used(chunk);
+        if used.load(Relaxed) == 0 {
+            used.store(1, Relaxed);
+        }
+        chunk += CHUNK_BYTES;
+    }
+}
+
+/// The tag of the block that begins at `address`, if it is in the shadow.
+fn tag_of_block(address: usize) -> Option<Tag> {
+    let tag = region_of(address)?.tag(address);
+    let begins_late = address % GRANULE_BYTES != 0;
+    (tag != Tag::NONE && tag.has(Tag::BEGINS_LATE) == begins_late).then_some(tag)
+}
+
+/// A block is about to be freed.
+///
+/// # Safety
+/// It is still allocated.
+pub(crate) unsafe fn freed(address: usize, bytes: usize) {
+    if let Some(tag) = tag_of_block(address) {
+        // SAFETY: the caller's promise.
+        unsafe { canary::scan(tag, address, bytes) };
+        let (start, length) = granules(address, bytes);
+        clear(start, length, Map::Tags);
+    }
+}
+
+/// Where the bits of the kept bytes is. Null: there was no memory for it.
+fn bits_of(moving: &mut Moving) -> *mut u8 {
+    if moving.kept <= FEW_KEPT {
+        return moving.few.as_mut_ptr();
+    }
+    moving.many
+}
+
+fn bytes_of_bits(moving: &Moving) -> usize {
+    moving.kept.div_ceil(8)
+}
+
+/// A block is about to be reallocated.
+///
+/// # Safety
+/// It is still allocated; `moving` is writable.
+pub(crate) unsafe fn take(address: usize, bytes: usize, new_bytes: usize, moving: *mut Moving) {
+    // SAFETY: the caller's promise. `few` may be uninitialized: plain bytes.
+    let moving = unsafe {
+        (&raw mut (*moving).tag).write(0);
+        (&raw mut (*moving).kept).write(bytes.min(new_bytes));
+        (&raw mut (*moving).many).write(core::ptr::null_mut());
+        &mut *moving
+    };
+    let Some(tag) = tag_of_block(address) else {
+        return;
+    };
+    let mut kind = tag.kind();
+    let kept = moving.kept;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if kind != kind::NONE && new_bytes > canary::MAX_BYTES {
+            // It will not be looked at again.
+            canary::scan(tag, address, bytes);
+            NOT_FILLED.fetch_add(1, Relaxed);
+            kind = kind::NONE;
+        } else {
+            canary::scan(tag, address + kept, bytes - kept);
+        }
+    }
+    moving.tag = tag.0 & Tag::SITE | kind;
+    if kept > FEW_KEPT {
+        moving.many = system::map(bytes_of_bits(moving));
+    }
+    let saved = bits_of(moving);
+    if !saved.is_null() {
+        // SAFETY: room for a bit a byte.
+        unsafe { save_written(address, kept, saved) };
+    }
+    let (start, length) = granules(address, bytes);
+    clear(start, length, Map::Tags);
+}
+
+/// The block is at `address` now, with `bytes`; or, if it could not be
+/// reallocated, where and as it was.
+///
+/// # Safety
+/// `moving` was filled by [`take`]; the block is the caller's, and what is new of it
+/// uninitialized.
+pub(crate) unsafe fn put_back(moving: *mut Moving, address: usize, bytes: usize, failed: bool) {
+    // SAFETY: the caller's promise.
+    let moving = unsafe { &mut *moving };
+    let tag = Tag(moving.tag);
+    if tag == Tag::NONE {
+        return;
+    }
+    let kept = moving.kept;
+    let saved = bits_of(moving);
+    histograms::give_up(tag.site());
+    if put(address, bytes, tag.0) {
+        if saved.is_null() {
+            mark_written(address, kept);
+        } else {
+            // SAFETY: filled in `take`.
+            unsafe { restore_written(address, kept, saved) };
+        }
+        if failed {
+            // Looked at in `take`.
+            mark_written(address + kept, bytes - kept);
+        } else {
+            // SAFETY: new bytes.
+            unsafe { canary::fill(address + kept, bytes - kept, tag.kind()) };
+        }
+    }
+    if !failed {
+        // The copy, as DHAT counts it, made or not.
+        add_read(tag, kept);
+        add_written(tag, kept);
+    }
+    if !moving.many.is_null() {
+        // SAFETY: mapped in `take`.
+        unsafe { system::unmap(moving.many, bytes_of_bits(moving)) };
+    }
+}
+
+/// # Safety
+/// `into` has room for a bit a byte.
+unsafe fn save_written(address: usize, bytes: usize, into: *mut u8) {
+    let mut into = into;
+    if address % 8 != 0 {
+        for first in (0..bytes).step_by(8) {
+            let mut bits = 0;
+            for at in first..bytes.min(first + 8) {
+                bits |= u8::from(is_written(address + at)) << (at - first);
+            }
+            // SAFETY: the caller's promise.
+            unsafe {
+                into.write(bits);
+                into = into.add(1);
+            }
+        }
+        return;
+    }
+    each_region(address, bytes, |address, bytes| {
+        let Some(region) = region_of(address) else {
+            return;
+        };
+        for first in (0..bytes).step_by(8) {
+            let bits = region.written_byte(address + first).load(Relaxed);
+            // SAFETY: the caller's promise.
+            unsafe {
+                into.write(bits);
+                into = into.add(1);
+            }
+        }
+    });
+}
+
+fn is_written(address: usize) -> bool {
+    region_of(address)
+        .is_some_and(|region| region.written_byte(address).load(Relaxed) >> (address % 8) & 1 != 0)
+}
+
+/// # Safety
+/// `from` has a bit a byte.
+unsafe fn restore_written(address: usize, bytes: usize, from: *const u8) {
+    for first in (0..bytes).step_by(8) {
+        // SAFETY: the caller's promise.
+        let bits = unsafe { from.add(first / 8).read() };
+        let wanted = (bytes - first).min(8);
+        let bits = bits & 0xFF_u8 >> (8 - wanted);
+        if bits == 0xFF {
+            mark_written(address + first, 8);
+        } else {
+            for at in (0..wanted).filter(|at| bits >> at & 1 != 0) {
+                mark_written(address + first + at, 1);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Map {
+    Tags,
+    Written,
+}
+
+/// Zeroes one of the maps of whole granules.
+fn clear(start: usize, length: usize, map: Map) {
+    each_region(start, length, |address, bytes| {
+        if let Some(region) = region_of(address) {
+            let (place, bytes) = region.maps_of(address, bytes)[map as usize];
+            // SAFETY: of granules that are one block's; 2 or 4 bytes each.
+            unsafe { zero(place, bytes) };
+        }
+    });
+}
+
+/// # Safety
+/// The bytes are the caller's; place and number are even.
+unsafe fn zero(place: *mut u8, bytes: usize) {
+    let mut at = place;
+    // SAFETY: one past the caller's bytes.
+    let end = unsafe { place.add(bytes) };
+    if bytes >= WORTH_A_SYSTEM_CALL {
+        let first_page = (place as usize).next_multiple_of(PAGE_BYTES);
+        let last_page = end as usize & !(PAGE_BYTES - 1);
+        // SAFETY: whole pages of the caller's bytes; the rest is done below.
+        unsafe {
+            system::zero_pages(first_page as *mut u8, last_page - first_page);
+            zero(place, first_page - place as usize);
+        }
+        at = last_page as *mut u8;
+    }
+    // SAFETY: between the caller's place and end.
+    unsafe {
+        while at < end {
+            if at as usize % 8 == 0 && end as usize - at as usize >= 8 {
+                at.cast::<u64>().write(0);
+                at = at.add(8);
+            } else {
+                at.cast::<u16>().write(0);
+                at = at.add(2);
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What LLVM's pass puts before each access.
+
+use crate::accesses::{load, load_range, store, store_range};
+use crate::copies;
+
+macro_rules! fixed {
+    ($($name:ident: $does:ident $bytes:literal;)*) => {$(
+        #[unsafe(no_mangle)]
+        extern "C" fn $name(address: usize) {
+            $does::<$bytes>(address);
+        }
+    )*};
+}
+
+fixed! {
+    __asan_load1: load 1;
+    __asan_load2: load 2;
+    __asan_load4: load 4;
+    __asan_load8: load 8;
+    __asan_load16: load 16;
+    __asan_store1: store 1;
+    __asan_store2: store 2;
+    __asan_store4: store 4;
+    __asan_store8: store 8;
+    __asan_store16: store 16;
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __asan_loadN(address: usize, bytes: usize) {
+    load_range(address, bytes);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __asan_storeN(address: usize, bytes: usize) {
+    store_range(address, bytes);
+}
+
+/// Before a call that does not return: for the sanitizer's own use of the stack.
+#[unsafe(no_mangle)]
+extern "C" fn __asan_handle_no_return() {}
+
+unsafe extern "C" {
+    fn __real_memcpy(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8;
+    fn __real_memmove(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8;
+    fn __real_memset(to: *mut u8, value: i32, bytes: usize) -> *mut u8;
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __asan_memcpy(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
+    copies::tell(bytes);
+    load_range(from as usize, bytes);
+    store_range(to as usize, bytes);
+    // SAFETY: the caller's promises are those of the real one.
+    unsafe { __real_memcpy(to, from, bytes) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __asan_memmove(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
+    copies::tell(bytes);
+    load_range(from as usize, bytes);
+    store_range(to as usize, bytes);
+    // SAFETY: as above.
+    unsafe { __real_memmove(to, from, bytes) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __asan_memset(to: *mut u8, value: i32, bytes: usize) -> *mut u8 {
+    store_range(to as usize, bytes);
+    // SAFETY: as above.
+    unsafe { __real_memset(to, value, bytes) }
+}
