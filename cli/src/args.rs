@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueHint};
 
-use crate::{convert, diff, merge, show, top};
+use crate::{convert, diff, merge, report, show, top, view};
 
 /// Looks at heap profiles: any DHAT file, from heapledger, dhat-rs, heapscope or Valgrind
 #[derive(Debug, Parser)]
@@ -47,6 +47,24 @@ short-lived-blocks, reallocs, copied-bytes; a file has those that its profiler m
         file: File,
         #[command(flatten)]
         options: show::Options,
+    },
+    /// Write the whole profile as one HTML page that needs nothing else
+    #[command(after_help = "Example:
+  heapledger report dhat-heap.json -o profile.html")]
+    Report {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        options: report::Options,
+    },
+    /// Show that page in a browser, served to this machine alone
+    #[command(after_help = "Example:
+  heapledger view dhat-heap.json")]
+    View {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        options: view::Options,
     },
     /// Write a flame graph (SVG)
     #[command(after_help = "Example:

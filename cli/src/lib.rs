@@ -11,6 +11,8 @@ mod show;
 mod convert;
 mod diff;
 mod merge;
+mod view;
+mod report;
 mod manual;
 mod load;
 mod sites;
@@ -58,6 +60,8 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
     match command {
         Command::Top { file, options } => top::run(&file.path, options, out)?,
         Command::Show { file, options } => show::run(&file.path, options, out)?,
+        Command::Report { file, options } => report::run(&file.path, options, out)?,
+        Command::View { file, options } => view::run(&file.path, options, out)?,
         Command::Flame { file, options } => convert::run_flame(&file.path, options, out)?,
         Command::Convert { file, options } => convert::run(&file.path, options, out)?,
         Command::Diff(options) => {

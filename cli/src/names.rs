@@ -34,23 +34,29 @@ pub(crate) fn crate_of<'a>(frame: &Frame<'a>) -> Option<&'a str> {
         .or_else(|| frame.module.map(file_name))
 }
 
-/// Whether the function is of the standard library or of an allocator: not where a decision to
+/// Whether the function is of the standard library, an allocator or a profiler: not where a decision to
 /// allocate was taken.
 pub(crate) fn is_standard(frame: &Frame<'_>) -> bool {
-    let module = frame.module.unwrap_or_default();
-    module.contains("vgpreload")
+    let owner = frame
+        .file
+        .and_then(crate_of_file)
+        .or_else(|| crate_of_name(frame.name));
+    frame
+        .module
+        .is_some_and(|module| module.contains("vgpreload"))
         || ALLOCATORS.contains(&frame.name)
         || frame.name.starts_with("operator new")
         || frame.file.is_some_and(|file| file.contains("/rust/deps/"))
-        || match frame.file.and_then(crate_of_file) {
-            Some(name) => STANDARD.contains(&name),
-            None => crate_of_name(frame.name).is_some_and(|name| {
-                STANDARD.contains(&name) || matches!(name, "dhat" | "heapledger" | "heapscope")
-            }),
-        }
+        || owner.is_some_and(is_standard_crate)
 }
 
-/// `library/alloc/src/string.rs`, `…/registry/src/…/serde-1.0.1/src/lib.rs`, `…/git/checkouts/NAME-HASH/…`.
+/// Whether it is one of those crates, by its name.
+pub(crate) fn is_standard_crate(name: &str) -> bool {
+    STANDARD.contains(&name) || matches!(name, "dhat" | "heapledger" | "heapscope")
+}
+
+/// `library/alloc/src/string.rs`, `…/registry/src/…/serde-1.0.1/src/lib.rs`, or what dhat-rs leaves of
+/// them: `alloc/src/string.rs`, `serde-1.0.1/src/lib.rs`.
 fn crate_of_file(file: &str) -> Option<&str> {
     let unix = |separator| move |part: &&str| *part == separator;
     let parts: Vec<&str> = file.split(['/', '\\']).collect();
@@ -64,6 +70,9 @@ fn crate_of_file(file: &str) -> Option<&str> {
     if file.contains("/rust/deps/") {
         let at = parts.iter().position(unix("deps"))?;
         return parts.get(at + 1).map(|part| without_version(part));
+    }
+    if parts.get(1) == Some(&"src") && without_version(parts[0]) != parts[0] {
+        return Some(without_version(parts[0]));
     }
     let at = parts.iter().position(unix("registry"))?;
     let package = (parts.get(at + 1) == Some(&"src")).then(|| parts.get(at + 3))??;
@@ -150,8 +159,8 @@ fn without_parameters(name: &str) -> String {
 
 /// Modules of the standard library, and the container that each makes.
 const CONTAINERS: [(&str, &str, &str); 17] = [
-    ("alloc/src/vec/", "alloc::vec::", "Vec"),
-    ("alloc/src/raw_vec", "alloc::raw_vec::", "Vec"),
+    ("src/vec/", "alloc::vec::", "Vec"),
+    ("src/raw_vec/", "alloc::raw_vec::", "Vec"),
     ("alloc/src/slice.rs", "alloc::slice::", "Vec"),
     ("alloc/src/string.rs", "alloc::string::", "String"),
     ("alloc/src/str.rs", "alloc::str::", "String"),
@@ -250,6 +259,12 @@ mod tests {
                 true,
             ),
             ("0x1: f (/a/alloc/src/main.rs:1:1)", None, false),
+            (
+                "0x1: alloc (dhat-0.3.3/src/lib.rs:1176:9)",
+                Some("dhat"),
+                true,
+            ),
+            ("0x1: f (alloc/src/fmt.rs:659:19)", Some("alloc"), true),
         ];
         for (text, owner, standard) in cases {
             let frame = Frame::parse(text);

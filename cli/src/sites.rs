@@ -54,7 +54,7 @@ pub(crate) enum Grouping {
 
 impl<'a> Sites<'a> {
     pub(crate) fn new(profile: &'a Profile) -> Sites<'a> {
-        let frames: Vec<Parsed<'a>> = profile
+        let mut frames: Vec<Parsed<'a>> = profile
             .frames
             .iter()
             .map(|text| {
@@ -68,6 +68,12 @@ impl<'a> Sites<'a> {
             if let (Some(file), Some(owner)) = (parsed.frame.file, names::crate_of(&parsed.frame)) {
                 crates_of_files.entry(file).or_insert(owner);
             }
+        }
+        // What was inlined is named without its crate, and dhat-rs cuts paths off: `push (src/vec/mod.rs:1)`.
+        for parsed in &mut frames {
+            let owner = parsed.frame.file.and_then(|file| crates_of_files.get(file));
+            parsed.is_standard |= names::crate_of(&parsed.frame).is_none()
+                && owner.is_some_and(|owner| names::is_standard_crate(owner));
         }
         Sites {
             profile,

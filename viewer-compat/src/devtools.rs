@@ -37,7 +37,7 @@ const START_WITH_PIPES: &str = r#"exec "$0" "$@" 3<&0 4>&1 0</dev/null 1>/dev/nu
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// One running browser with one open page. Dropping it ends the browser and removes its profile folder.
-pub(crate) struct Browser {
+pub struct Browser {
     child: Child,
     commands: ChildStdin,
     answers: Receiver<Value>,
@@ -45,11 +45,18 @@ pub(crate) struct Browser {
     last_id: u64,
     deadline: Instant,
     home: TempDir,
+    complaints: Vec<Value>,
+}
+
+impl std::fmt::Debug for Browser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Browser").finish_non_exhaustive()
+    }
 }
 
 impl Browser {
     /// Every later call fails once `limit` has passed since the start.
-    pub(crate) fn start(chromium: &Path, limit: Duration) -> Result<Self, ViewerError> {
+    pub fn start(chromium: &Path, limit: Duration) -> Result<Self, ViewerError> {
         let home = tempfile::Builder::new()
             .prefix("viewer-compat-")
             .tempdir()?;
@@ -79,6 +86,7 @@ impl Browser {
             last_id: 0,
             deadline: Instant::now() + limit,
             home,
+            complaints: Vec::new(),
         };
         browser.open_page()?;
         Ok(browser)
@@ -101,7 +109,20 @@ impl Browser {
         Ok(())
     }
 
-    pub(crate) fn navigate(&mut self, page: &Path) -> Result<(), ViewerError> {
+    /// From now on, [`Browser::complaints`] has what pages print and throw.
+    pub fn listen(&mut self) -> Result<(), ViewerError> {
+        self.call("Runtime.enable", json!({}))?;
+        self.call("Log.enable", json!({}))?;
+        Ok(())
+    }
+
+    /// Messages on the console, thrown errors, refused loads and policy violations so far.
+    pub fn complaints(&self) -> &[Value] {
+        &self.complaints
+    }
+
+    /// Opens a file.
+    pub fn navigate(&mut self, page: &Path) -> Result<(), ViewerError> {
         let url = format!("file://{}", page.display());
         let answer = self.call("Page.navigate", json!({ "url": url }))?;
         match answer["errorText"].as_str() {
@@ -111,7 +132,7 @@ impl Browser {
     }
 
     /// The value of a JavaScript expression; a promise is awaited. A page that throws is an error.
-    pub(crate) fn evaluate(&mut self, expression: &str) -> Result<Value, ViewerError> {
+    pub fn evaluate(&mut self, expression: &str) -> Result<Value, ViewerError> {
         let answer = self.call(
             "Runtime.evaluate",
             json!({ "expression": expression, "awaitPromise": true, "returnByValue": true }),
@@ -133,7 +154,8 @@ impl Browser {
         Ok(())
     }
 
-    pub(crate) fn call(&mut self, method: &str, params: Value) -> Result<Value, ViewerError> {
+    /// A command of the protocol, and its answer.
+    pub fn call(&mut self, method: &str, params: Value) -> Result<Value, ViewerError> {
         self.last_id += 1;
         let mut command = json!({ "id": self.last_id, "method": method, "params": params });
         if let Some(session) = &self.page_session {
@@ -159,6 +181,12 @@ impl Browser {
                     return Err(self.failure(format!("ended before it answered {method}")));
                 }
             };
+            if let Some("Runtime.exceptionThrown" | "Runtime.consoleAPICalled" | "Log.entryAdded") =
+                answer["method"].as_str()
+            {
+                self.complaints.push(answer);
+                continue;
+            }
             if answer["method"] == "Inspector.targetCrashed" {
                 return Err(self.failure(format!("the page crashed during {method}")));
             }

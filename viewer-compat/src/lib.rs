@@ -16,6 +16,7 @@ mod dhat_viewer;
 mod viewed;
 mod file_sums;
 
+pub use devtools::Browser;
 pub use dhat_viewer::{DhatViewer, Picture, open_in_dhat_viewer};
 pub use error::ViewerError;
 pub use file_sums::file_sums;

@@ -1,0 +1,60 @@
+//! `report`: the profile as one page that needs nothing else.
+
+mod data;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use heapledger_formats::limits::{self, Limits};
+use heapledger_formats::model::Profile;
+use sha2::{Digest, Sha256};
+
+use crate::convert;
+use crate::failure::Result;
+use crate::load;
+use crate::output;
+
+const PAGE: &str = include_str!("report/page.html");
+const STYLE: &str = include_str!("report/page.css");
+const SCRIPT: &str = include_str!("report/page.js");
+
+/// What a browser draws in a few seconds.
+const LIMITS: Limits = Limits {
+    frames: 400,
+    points: 1_000_000,
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The page to write, `-` for standard output; by default beside FILE, named after it
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result<()> {
+    let profile = load::profile(path)?;
+    let page = page(&profile);
+    let target = convert::target(path, options.output.as_deref(), "html");
+    output::write(&target, |sink| sink.write_all(page.as_bytes()))?;
+    output::announce(&target, out)
+}
+
+/// One page with its style, its script and the profile in it. Its policy lets only those run.
+pub(crate) fn page(profile: &Profile) -> String {
+    let fitted = limits::fit(profile, LIMITS);
+    let data = STANDARD.encode(data::packed(&fitted.profile));
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'",
+        hash(SCRIPT),
+        hash(STYLE)
+    );
+    // In this order: only what is ours is looked through for the next mark.
+    PAGE.replace("{{policy}}", &policy)
+        .replace("{{style}}", STYLE)
+        .replace("{{script}}", SCRIPT)
+        .replace("{{data}}", &data)
+}
