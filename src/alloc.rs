@@ -84,9 +84,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
         let block = match ENGINE.records_heap() {
             // SAFETY: the caller's promises are the inner allocator's.
             None => self.served(|inner| unsafe { inner.alloc(layout) }),
-            // SAFETY: as above.
             Some(recording) if recording.is_plain() => {
-                recorded(self.served(|inner| unsafe { inner.alloc(layout) }), layout)
+                // SAFETY: as above.
+                let block = self.served(|inner| unsafe { inner.alloc(layout) });
+                recorded(block, layout)
             }
             // SAFETY: as above.
             Some(recording) => unsafe { self.special_alloc(recording, layout, false) },
@@ -101,11 +102,11 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
         let block = match ENGINE.records_heap() {
             // SAFETY: the caller's promises are the inner allocator's.
             None => self.served(|inner| unsafe { inner.alloc_zeroed(layout) }),
-            // SAFETY: as above.
-            Some(recording) if recording.is_plain() => recorded(
-                self.served(|inner| unsafe { inner.alloc_zeroed(layout) }),
-                layout,
-            ),
+            Some(recording) if recording.is_plain() => {
+                // SAFETY: as above.
+                let block = self.served(|inner| unsafe { inner.alloc_zeroed(layout) });
+                recorded(block, layout)
+            }
             // SAFETY: as above.
             Some(recording) => unsafe { self.special_alloc(recording, layout, true) },
         };
@@ -195,8 +196,8 @@ impl<A: GlobalAlloc> Alloc<A> {
         layout: Layout,
         zeroed: bool,
     ) -> *mut u8 {
-        // SAFETY: the caller's promises are the inner allocator's.
         let call = || {
+            // SAFETY: the caller's promises are the inner allocator's.
             self.served(|inner| unsafe {
                 match zeroed {
                     true => inner.alloc_zeroed(layout),

@@ -36,9 +36,9 @@ pub(crate) const MEAN_GAP: u32 = 64;
 /// What a call for a block of less than [`LARGE_BYTES`] takes at most.
 const SHORT_CALL_NS: u64 = 100_000;
 
-/// How far off, in the mean, a short call can be told although timing was
-/// calibrated: alone it does not overlap with what is around it.
-const CALIBRATION_ERROR_NS: f64 = 1.5;
+/// How far off, in the mean, a short call, or what recording it took, can be told
+/// although timing was calibrated: alone it does not overlap with what is around it.
+const CALIBRATION_ERROR_NS: f64 = 2.0;
 
 /// Blocks from this size on are mapped, unmapped, or copied for long.
 const LARGE_BYTES: usize = 64 * 1024;

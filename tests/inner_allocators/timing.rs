@@ -4,7 +4,6 @@
 use crate::allocator::{BURNED_BY_ALLOC, BURNED_BY_FREE, BURNING};
 use crate::support::Scenario;
 use crate::support::blocks::Block;
-use crate::support::profile::AllocatorTime;
 use heapledger::Profiler;
 use std::sync::atomic::Ordering::Relaxed;
 
