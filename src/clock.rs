@@ -106,7 +106,7 @@ fn read_ns(clock: libc::clockid_t) -> u64 {
 }
 
 /// A moment on both clocks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub(crate) ticks: u64,
     pub(crate) ns: u64,

@@ -47,6 +47,16 @@ enum Phase {
     PostAssert,
 }
 
+impl Phase {
+    /// When the run in progress began; no two begin at once.
+    fn started(&self) -> Option<Moment> {
+        match self {
+            Self::Running(run) => Some(run.start),
+            Self::Ready | Self::PostAssert => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Run {
     settings: ProfilerBuilder,
@@ -182,7 +192,7 @@ impl Profiler {
     #[doc(hidden)]
     pub fn drop_and_get_memory_output(&mut self) -> String {
         ENGINE.ignoring(|| {
-            let Some(ended) = EndedRun::take(Phase::Ready) else {
+            let Some(ended) = EndedRun::take() else {
                 return String::new();
             };
             if ended.run.settings.testing {
@@ -558,7 +568,7 @@ extern "C" fn after_fork_in_child() {
 /// Ends the run, if there is one, and reports unless it is in testing mode.
 fn finish() {
     ENGINE.ignoring(|| {
-        if let Some(ended) = EndedRun::take(Phase::Ready)
+        if let Some(ended) = EndedRun::take()
             && !ended.run.settings.testing
         {
             ended.report(Target::Files);
@@ -593,12 +603,24 @@ impl Drop for EndedRun {
 }
 
 impl EndedRun {
-    /// Ends the run, with `next` as the phase afterwards. None: there is none
-    /// (any more).
-    fn take(next: Phase) -> Option<Self> {
+    /// Ends the run. None: there is none. After a failed assertion there is
+    /// nothing left to end, and the next profiler may start.
+    fn take() -> Option<Self> {
+        Self::take_if(|_| true, Phase::Ready)
+    }
+
+    /// Ends the run that began at `start`, because an assertion has failed in
+    /// it. None: it has been ended meanwhile, and another may be in progress.
+    fn take_failed(start: Moment) -> Option<Self> {
+        Self::take_if(|phase| phase.started() == Some(start), Phase::PostAssert)
+    }
+
+    fn take_if(is_the_one: impl FnOnce(&Phase) -> bool, next: Phase) -> Option<Self> {
         let mut phase = PHASE.lock();
+        if !is_the_one(&phase) {
+            return None;
+        }
         let Phase::Running(run) = std::mem::replace(&mut *phase, next) else {
-            // After a failed assertion there is nothing left to end.
             return None;
         };
         // Under the phase's lock: an exit that finds no run finds the report.
@@ -790,28 +812,26 @@ pub(crate) fn totals(question: Question) -> Totals {
 #[doc(hidden)]
 pub fn check_assert_condition<F: FnOnce() -> bool>(holds: F) -> bool {
     ENGINE.ignoring(|| {
-        if let Some(message) = assert_refusal() {
-            panic!("{message}");
-        }
+        let start = asserting().unwrap_or_else(|message| panic!("{message}"));
         if holds() {
             return false;
         }
-        if let Some(ended) = EndedRun::take(Phase::PostAssert) {
+        if let Some(ended) = EndedRun::take_failed(start) {
             ended.report(Target::Files);
         }
         true
     })
 }
 
-/// Why nothing can be asserted now.
-fn assert_refusal() -> Option<&'static str> {
+/// When the run began in which something is asserted, or why nothing can be.
+fn asserting() -> Result<Moment, &'static str> {
     match &*PHASE.lock() {
-        Phase::Ready => Some("dhat: asserting when no profiler is running"),
-        Phase::PostAssert => Some("dhat: asserting after the profiler has asserted"),
+        Phase::Ready => Err("dhat: asserting when no profiler is running"),
+        Phase::PostAssert => Err("dhat: asserting after the profiler has asserted"),
         Phase::Running(run) if !run.settings.testing => {
-            Some("dhat: asserting while not in testing mode")
+            Err("dhat: asserting while not in testing mode")
         }
-        Phase::Running(run) if !run.installed => Some(run.settings.missing()),
-        Phase::Running(_) => None,
+        Phase::Running(run) if !run.installed => Err(run.settings.missing()),
+        Phase::Running(run) => Ok(run.start),
     }
 }

@@ -22,6 +22,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ended.profile();
         assert_eq!(ended.told("second refused"), 1);
     }),
+    Scenario::new("runs/ended_meanwhile", ended_meanwhile, |child| {
+        let ended = child.run().exited_with(0);
+        // The third run is another's: what failed in the second leaves it alone.
+        assert_eq!(Profile::read(&ended.path("third.json")).sum_in("first_site").tbk, 2);
+        assert!(!ended.path("second.json").exists());
+    }),
     Scenario::new("runs/two_hundred", two_hundred, |child| {
         let ended = child.run().exited_with(0);
         // Tables are used again; a run's own would be some hundred KiB each.
@@ -204,4 +210,34 @@ pub(crate) fn memory_kib(name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).expect("KiB")
+}
+
+/// While an assertion is evaluated another thread can end the run, and begin
+/// the next one.
+fn ended_meanwhile() {
+    let fails = |assertion: &dyn Fn()| {
+        let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(assertion));
+        assert!(failed.is_err());
+    };
+    let testing = || {
+        Profiler::builder()
+            .testing()
+            .file_name("second.json")
+            .build()
+    };
+    let first = std::cell::RefCell::new(Some(testing()));
+    fails(&|| heapledger::assert!(first.take().is_none()));
+    // Nothing has failed in this one.
+    let second = std::cell::RefCell::new(Some(testing()));
+    heapledger::assert!(HeapStats::get().total_blocks == 0);
+    let third = std::cell::RefCell::new(None);
+    fails(&|| {
+        heapledger::assert!({
+            drop(second.take());
+            third.replace(Some(run("third.json"))).is_some()
+        })
+    });
+    for _ in 0..2 {
+        first_site(10).free();
+    }
 }
