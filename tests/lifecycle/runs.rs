@@ -25,7 +25,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("runs/ended_meanwhile", ended_meanwhile, |child| {
         let ended = child.run().exited_with(0);
         // The third run is another's: what failed in the second leaves it alone.
-        assert_eq!(Profile::read(&ended.path("third.json")).sum_in("first_site").tbk, 2);
+        assert_eq!(
+            Profile::read(&ended.path("third.json"))
+                .sum_in("first_site")
+                .tbk,
+            2
+        );
         assert!(!ended.path("second.json").exists());
     }),
     Scenario::new("runs/two_hundred", two_hundred, |child| {
