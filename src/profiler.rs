@@ -9,7 +9,7 @@ use crate::engine::RunSettings;
 use crate::engine::timing::MEAN_GAP;
 use crate::lock::SpinLock;
 use crate::process;
-use crate::record::snapshot::{Kind, Snapshot, Totals};
+use crate::record::snapshot::{Kind, MomentInTime, Snapshot, Totals};
 use crate::report::output::{Format, Formats, Output};
 use crate::report::profile::{Options, Profile};
 use crate::report::trim::Trim;
@@ -697,11 +697,24 @@ fn read(run: &Run) -> (Snapshot, u64) {
         time = Some(ENGINE.timing.process_time(&sums.time, ns_per_tick));
         site_times = recorder.resolve_times(&sums, ns_per_tick * f64::from(MEAN_GAP));
     }
-    let peak_after = recorder.peak.at_ticks().saturating_sub(run.start.ticks);
+    let since_start = |ticks: u64| scale.to_us(ticks.saturating_sub(run.start.ticks));
+    let peak_at_us = since_start(recorder.peak.at_ticks());
+    let duration_us = since_start(end.ticks);
+    let mut timeline = Vec::new();
+    if run.settings.kind() == Kind::Heap {
+        let marked = sums.timeline.iter().map(|moment| MomentInTime {
+            at_us: since_start(moment.ticks),
+            live_bytes: moment.live.bytes,
+            live_blocks: moment.live.blocks,
+            is_peak: false,
+        });
+        timeline = sums.totals.framing(marked, peak_at_us, duration_us);
+    }
     let snapshot = Snapshot {
         kind: run.settings.kind(),
-        duration_us: scale.to_us(end.ticks.saturating_sub(run.start.ticks)),
-        peak_at_us: scale.to_us(peak_after),
+        duration_us,
+        peak_at_us,
+        timeline,
         totals: sums.totals,
         sites,
         time,

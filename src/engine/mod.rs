@@ -36,6 +36,7 @@ use crate::record::book::Book;
 use crate::record::peak::Mode;
 use crate::record::sites::SiteId;
 use crate::record::snapshot::{Refusals, Totals};
+use crate::record::timeline;
 use crate::record::{Recorder, Sums};
 use control::{Control, ControlWord, HeapRecording};
 use parking_lot::MutexGuard;
@@ -784,6 +785,7 @@ impl Engine {
     pub(crate) fn read(&'static self) -> (Sums, Moment, u64) {
         let own = self.this_thread();
         let mut sums = Sums::default();
+        sums.timeline.reserve(timeline::MOMENTS_MAX);
         loop {
             // Room is made outside of the pause: nothing is allocated in it.
             let sites = self.recorder.site_numbers() + 64;

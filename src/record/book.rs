@@ -5,15 +5,20 @@
 use crate::capture::walk::Stack;
 use crate::record::chunks::Chunks;
 use crate::record::counter::{Counter32, Counter64};
-use crate::record::peak::{Amount, Mode, Peak};
+use crate::record::peak::{Amount, Mode, Peak, SLACK_DIVISOR};
 use crate::record::realloc_counters::ReallocCounters;
 use crate::record::site_cache::SiteCache;
 use crate::record::site_counters::{Change, SiteCounters, SiteSum};
 use crate::record::sites::{MAX_SITES, OVERFLOW, SiteId, Sites};
 use crate::record::snapshot::Totals;
 use crate::record::time_counters::TimeCounters;
+use crate::record::timeline::Moment;
 
 const CHUNK: usize = 1 << 10;
+
+/// Less than this is no change worth a moment of the timeline: to allocate it costs far more than to
+/// mark it.
+pub(crate) const MOMENT_BYTES_MIN: u64 = 64 << 10;
 
 /// Zeroed memory is an empty book, to be opened with [`Book::set_mode`].
 #[derive(Debug)]
@@ -21,9 +26,14 @@ pub(crate) struct Book {
     mode: Mode,
     /// Whether sites that several threads have used are summed at every change.
     exact: bool,
-    /// Publish when `live` leaves this range.
+    /// When `live` leaves this range: publish, or in single mode mark a moment of the timeline or a
+    /// peak.
     low: i64,
     high: i64,
+    /// In single mode: whether `high` is where the process reaches its peak.
+    peaks_at_high: bool,
+    /// In single mode: how far below `live` the range begins.
+    slack: i64,
     live_bytes: Counter64,
     live_blocks: Counter64,
     total_bytes: Counter64,
@@ -47,12 +57,11 @@ impl Book {
     pub(crate) fn set_mode(&mut self, mode: Mode, exact: bool, peak: &Peak, now: u64) {
         self.mode = mode;
         self.exact = exact;
+        self.peaks_at_high = false;
         match mode {
             Mode::Single => {
                 self.others = peak.published().minus(self.published);
-                self.low = i64::MIN;
-                // Live reaches this when the process as a whole reaches its peak.
-                self.high = peak.max_bytes().wrapping_sub(self.others.bytes) as i64;
+                self.set_range(peak);
             }
             Mode::Many | Mode::ManyExact => self.publish(peak, now),
         }
@@ -86,16 +95,62 @@ impl Book {
         }
         self.apply(site, change, sites, peak)?;
         let live = self.live_bytes.get() as i64;
-        if (change.can_grow() && live >= self.high) || (change.can_shrink() && live < self.low) {
-            match self.mode {
-                Mode::Single => {
-                    peak.set(live.wrapping_add(self.others.bytes as i64) as u64, now);
+        if change.can_shrink() && live < self.low {
+            self.left_range(peak, now);
+        } else if change.can_grow() && live >= self.high {
+            if self.peaks_at_high && !peak.timeline.is_due(now) {
+                peak.set(live.wrapping_add(self.others.bytes as i64) as u64, now);
+                // Often it is the same peak again.
+                if live > self.high {
                     self.high = live;
+                    self.low = live - self.slack;
                 }
-                _ => self.publish(peak, now),
+            } else {
+                self.left_range(peak, now);
             }
         }
         Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn left_range(&mut self, peak: &Peak, now: u64) {
+        match self.mode {
+            Mode::Single => self.mark_moment(peak, now),
+            Mode::Many | Mode::ManyExact => self.publish(peak, now),
+        }
+    }
+
+    /// In single mode, after a change that was applied: marks a moment, and the peak if it is one.
+    fn mark_moment(&mut self, peak: &Peak, now: u64) {
+        // A peak was not marked if it came before the slot was over. It may have lasted.
+        if peak.at_ticks() > peak.timeline.last_ticks() {
+            let at_peak = Amount {
+                bytes: self.peak_bytes.get(),
+                blocks: self.peak_blocks.get(),
+            };
+            peak.timeline.mark(Moment {
+                ticks: peak.at_ticks(),
+                live: at_peak.plus(self.others),
+            });
+        }
+        let live = self.live().plus(self.others);
+        peak.timeline.mark(Moment { ticks: now, live });
+        if live.bytes >= peak.max_bytes() {
+            peak.set(live.bytes, now);
+        }
+        self.set_range(peak);
+    }
+
+    /// In single mode: the range around what is live now, up to the peak.
+    fn set_range(&mut self, peak: &Peak) {
+        self.slack = (peak.max_bytes() / SLACK_DIVISOR).max(MOMENT_BYTES_MIN) as i64;
+        let live = self.live_bytes.get() as i64;
+        // Live reaches this when the process as a whole reaches its peak.
+        let peak = peak.max_bytes().wrapping_sub(self.others.bytes) as i64;
+        self.low = live - self.slack;
+        self.high = peak.min(live + self.slack);
+        self.peaks_at_high = self.high == peak;
     }
 
     #[cold]

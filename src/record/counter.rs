@@ -34,6 +34,10 @@ impl Counter64 {
 pub(crate) struct Counter32(AtomicU32);
 
 impl Counter32 {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
     #[inline(always)]
     pub(crate) fn get(&self) -> u32 {
         self.0.load(Relaxed)

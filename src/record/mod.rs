@@ -26,6 +26,7 @@ pub(crate) mod site_max;
 pub(crate) mod realloc_counters;
 pub(crate) mod time_counters;
 pub(crate) mod peak;
+pub(crate) mod timeline;
 pub(crate) mod book;
 
 use crate::capture::walk::Stack;
@@ -59,6 +60,8 @@ pub(crate) struct Sums {
     pub(crate) by_site: Vec<SiteSum>,
     /// Sites that several threads have used.
     pub(crate) shared_sites: u64,
+    /// What was live over time.
+    pub(crate) timeline: Vec<timeline::Moment>,
     pub(crate) time: TimeSum,
     /// Empty if calls are not timed.
     pub(crate) time_by_site: Vec<SiteTimeSum>,
@@ -201,11 +204,12 @@ impl Recorder {
         totals
     }
 
-    /// All counts. No thread counts meanwhile. `sums.by_site` must have room;
-    /// nothing is allocated here.
+    /// All counts. No thread counts meanwhile. `sums.by_site` and `sums.timeline` must have
+    /// room; nothing is allocated here.
     pub(crate) fn read<'a>(&self, books: impl Iterator<Item = &'a Book> + Clone, sums: &mut Sums) {
         let epoch = self.peak.epoch();
         sums.totals = self.totals(books.clone());
+        sums.timeline.extend(self.peak.timeline.moments());
         for book in books {
             book.add_sites_to(&mut sums.by_site, epoch);
             book.times.add_to(&mut sums.time);

@@ -1,9 +1,10 @@
 //! The tables against a naive model: a list of live blocks and plain sums,
 //! with every peak found by adding everything up after every change.
 
-use super::book::Book;
-use super::peak::Mode;
+use super::book::{Book, MOMENT_BYTES_MIN};
+use super::peak::{Mode, SLACK_DIVISOR};
 use super::site_counters::{SiteCounters, SiteSum};
+use super::timeline::{self, FIRST_SLOT_TICKS};
 use super::{Recorder, Sums};
 use crate::capture::walk::{Ended, Stack};
 use crate::clock::{Moment, Scale};
@@ -141,19 +142,30 @@ struct Outcome {
     slack_bytes: u64,
     model_totals: Totals,
     model_sites: BTreeMap<u64, Counts>,
+    timeline: Vec<timeline::Moment>,
+    peak_ticks: u64,
+    /// What was live after each act: time, bytes, blocks.
+    history: Vec<(u64, u64, u64)>,
 }
+
+/// Ticks from one act to the next: a few of them make a slot of the timeline.
+const STEP: u64 = FIRST_SLOT_TICKS / 5;
 
 fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
     let recorder: &'static Recorder = Box::leak(Box::new(Recorder::new()));
+    recorder.peak.reset(0);
     recorder.peak.set_threads(books as u32);
     let mut books: Vec<_> = (0..books).map(|_| new_book()).collect();
     for book in &mut books {
         book.set_mode(mode, mode == Mode::ManyExact, &recorder.peak, 0);
     }
     let mut model = Model::default();
+    let mut history = vec![(0, 0, 0)];
     let mut now = 0;
     for act in acts {
-        now += 1000;
+        let totals = model.totals;
+        history.push((now, totals.live_bytes, totals.live_blocks));
+        now += STEP;
         match *act {
             Act::Alloc {
                 book,
@@ -226,7 +238,8 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
             }
         }
     }
-    now += 1000;
+    history.push((now, model.totals.live_bytes, model.totals.live_blocks));
+    now += STEP;
     let mut sums = Sums::default();
     sums.by_site
         .resize(recorder.site_numbers(), SiteSum::default());
@@ -252,7 +265,45 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
         slack_bytes: recorder.peak.slack_above(sums.totals.peak_bytes),
         model_sites: model.finish(now),
         model_totals: model.totals,
+        timeline: recorder.peak.timeline.moments().collect(),
+        peak_ticks: recorder.peak.at_ticks(),
+        history,
     }
+}
+
+/// Every moment is as it was, and none is missing for longer than a slot, but where what was live
+/// had changed by less than the slack.
+fn check_timeline(outcome: &Outcome) -> Result<(), TestCaseError> {
+    let truth: HashMap<u64, (u64, u64)> = outcome
+        .history
+        .iter()
+        .map(|&(ticks, bytes, blocks)| (ticks, (bytes, blocks)))
+        .collect();
+    // Nothing is live at the start.
+    let mut levels = BTreeMap::from([(0, 0)]);
+    for moment in &outcome.timeline {
+        let live = (moment.live.bytes, moment.live.blocks);
+        prop_assert_eq!(live, truth[&moment.ticks], "at {}", moment.ticks);
+        levels.insert(moment.ticks, live.0);
+    }
+    levels.insert(outcome.peak_ticks, outcome.totals.peak_bytes);
+    let slack = (outcome.totals.peak_bytes / SLACK_DIVISOR).max(MOMENT_BYTES_MIN);
+    for &(ticks, bytes, _) in &outcome.history {
+        let (&since, &level) = levels.range(..=ticks).next_back().unwrap();
+        let next = levels.range(ticks..).next().map(|(&next, _)| next);
+        let is_near = bytes.abs_diff(level) <= slack
+            || ticks < since + FIRST_SLOT_TICKS
+            || next.is_some_and(|next| next < ticks + FIRST_SLOT_TICKS);
+        prop_assert!(
+            is_near,
+            "{} at {}, shown as {} since {}",
+            bytes,
+            ticks,
+            level,
+            since
+        );
+    }
+    Ok(())
 }
 
 fn without_peaks(mut counts: Counts) -> Counts {
@@ -272,8 +323,9 @@ proptest! {
     fn one_thread_is_exact(acts in prop::collection::vec(act(1), 1..300)) {
         let outcome = run(1, Mode::Single, &acts);
         prop_assert_eq!(outcome.totals, outcome.model_totals);
-        prop_assert_eq!(outcome.sites, outcome.model_sites);
+        prop_assert_eq!(&outcome.sites, &outcome.model_sites);
         prop_assert_eq!(outcome.slack_bytes, 0);
+        check_timeline(&outcome)?;
     }
 
     #[test]
@@ -287,7 +339,7 @@ proptest! {
     fn many_threads_are_exact_but_for_bounded_peaks(
         acts in prop::collection::vec(act(4), 1..300),
     ) {
-        let Outcome { totals, sites, slack_bytes, model_totals, model_sites } =
+        let Outcome { totals, sites, slack_bytes, model_totals, model_sites, .. } =
             run(4, Mode::Many, &acts);
         let unpeaked = |totals: Totals| Totals { peak_bytes: 0, peak_blocks: 0, ..totals };
         prop_assert_eq!(unpeaked(totals), unpeaked(model_totals));

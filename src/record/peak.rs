@@ -15,6 +15,7 @@
 
 use crate::lock::SpinLock;
 use crate::record::counter::Counter64;
+use crate::record::timeline::{Moment, Timeline};
 use parking_lot::MutexGuard;
 use std::sync::atomic::{
     AtomicU32,
@@ -69,6 +70,7 @@ pub(crate) struct Peak {
     threads: AtomicU32,
     /// The most that live bytes can have exceeded the published sum by.
     slack_bytes_total: Counter64,
+    pub(crate) timeline: Timeline,
     lock: SpinLock<()>,
 }
 
@@ -85,6 +87,7 @@ impl Peak {
             at_ticks: Counter64::new(),
             threads: AtomicU32::new(1),
             slack_bytes_total: Counter64::new(),
+            timeline: Timeline::new(),
             lock: SpinLock::new(()),
         }
     }
@@ -97,6 +100,7 @@ impl Peak {
         self.max_bytes.set(0);
         self.at_ticks.set(now);
         self.slack_bytes_total.set(0);
+        self.timeline.reset(now);
     }
 
     pub(crate) fn set_threads(&self, threads: u32) {
@@ -164,6 +168,10 @@ impl Peak {
         if sum.bytes as i64 >= self.max_bytes.get() as i64 {
             self.set(sum.bytes, now);
         }
+        self.timeline.mark(Moment {
+            ticks: now,
+            live: sum,
+        });
     }
 
     /// How far a thread may now run ahead before it publishes.

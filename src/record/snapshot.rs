@@ -30,6 +30,39 @@ pub(crate) struct Totals {
     pub(crate) peak_bytes: u64,
 }
 
+impl Totals {
+    /// The moments that were marked, with the three that are known exactly: nothing was live at the
+    /// start, and what was live at the peak and is at the reading.
+    pub(crate) fn framing(
+        &self,
+        marked: impl Iterator<Item = MomentInTime>,
+        peak_at_us: u64,
+        duration_us: u64,
+    ) -> Vec<MomentInTime> {
+        let peak = MomentInTime {
+            at_us: peak_at_us.min(duration_us),
+            live_bytes: self.peak_bytes,
+            live_blocks: self.peak_blocks,
+            is_peak: true,
+        };
+        let end = MomentInTime {
+            at_us: duration_us,
+            live_bytes: self.live_bytes,
+            live_blocks: self.live_blocks,
+            is_peak: false,
+        };
+        let mut moments = vec![MomentInTime::default()];
+        // In the peak's own microsecond the peak is what counts.
+        moments.extend(marked.filter(|moment| {
+            moment.at_us > 0 && moment.at_us < duration_us && moment.at_us != peak.at_us
+        }));
+        moments.push(peak);
+        moments.sort_by_key(|moment| moment.at_us);
+        moments.push(end);
+        moments
+    }
+}
+
 /// One site's counts; a site is one distinct captured stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -161,6 +194,15 @@ pub(crate) struct Refusals {
     pub(crate) bounded_max_sites: u64,
 }
 
+/// What the process held at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MomentInTime {
+    pub(crate) at_us: u64,
+    pub(crate) live_bytes: u64,
+    pub(crate) live_blocks: u64,
+    pub(crate) is_peak: bool,
+}
+
 /// One consistent reading of everything recorded so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
@@ -176,6 +218,9 @@ pub(crate) struct Snapshot {
     /// Of each of `sites`; empty where it was not measured.
     pub(crate) site_times: Vec<AllocatorTime>,
     pub(crate) accesses: Accesses,
+    /// What was live over time, in order: of a heap profile from the start, through the peak, to this
+    /// reading.
+    pub(crate) timeline: Vec<MomentInTime>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) modules: Vec<Module>,
     pub(crate) refusals: Refusals,

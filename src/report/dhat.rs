@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use super::accesses::{PointAccesses, run_lengths};
 use super::frames::FrameId;
 use super::profile::{Point, Profile};
-use crate::record::snapshot::{Accesses, AllocatorTime, Counts, Kind};
+use crate::record::snapshot::{Accesses, AllocatorTime, Counts, Kind, MomentInTime};
 
 /// Numbers above this are not exact in JavaScript.
 const MAX_NUMBER: u64 = 1 << 53;
@@ -54,7 +54,7 @@ struct File<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tg: Option<u64>,
     te: u64,
-    heapledger: Extension,
+    heapledger: Extension<'a>,
     pps: ProgramPoints<'a>,
     ftbl: FrameTable<'a>,
 }
@@ -98,7 +98,7 @@ impl<'a> File<'a> {
 
 /// How far the numbers can be trusted. `version` is this block's own.
 #[derive(Serialize)]
-struct Extension {
+struct Extension<'a> {
     version: u32,
     /// The back end that took the stacks.
     capture: &'static str,
@@ -112,6 +112,33 @@ struct Extension {
     profiler_cpu_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accesses: Option<AccessLimits>,
+    /// What was live over time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeline: Option<Timeline<'a>>,
+}
+
+#[derive(Serialize)]
+struct Timeline<'a> {
+    #[serde(serialize_with = "moments")]
+    moments: &'a [MomentInTime],
+}
+
+#[derive(Serialize)]
+struct MomentOfTimeline {
+    time: u64,
+    bytes: u64,
+    blocks: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    peak: bool,
+}
+
+fn moments<S: Serializer>(moments: &[MomentInTime], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(moments.iter().map(|moment| MomentOfTimeline {
+        time: number(moment.at_us),
+        bytes: number(moment.live_bytes),
+        blocks: number(moment.live_blocks),
+        peak: moment.is_peak,
+    }))
 }
 
 /// Of `rb` and `wb`, in a build that was to count them.
@@ -170,8 +197,8 @@ struct Refused {
     torn_readings: u64,
 }
 
-impl Extension {
-    fn new(profile: &Profile<'_>) -> Extension {
+impl<'a> Extension<'a> {
+    fn new(profile: &'a Profile<'a>) -> Extension<'a> {
         let refusals = profile.snapshot.refusals;
         let time = profile.snapshot.time;
         Extension {
@@ -195,6 +222,9 @@ impl Extension {
             cpu_ns: time.map(|time| number(time.program_ns())),
             profiler_cpu_ns: time.map(|time| number(time.profiler_ns)),
             accesses: AccessLimits::new(&profile.snapshot.accesses),
+            timeline: (profile.snapshot.kind == Kind::Heap).then_some(Timeline {
+                moments: &profile.snapshot.timeline,
+            }),
         }
     }
 }

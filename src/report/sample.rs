@@ -52,6 +52,10 @@ pub(super) fn snapshot(kind: Kind, sites: &[(&[u64], Counts)]) -> Snapshot {
         totals.live_bytes += counts.end_bytes;
         totals.live_blocks += counts.end_blocks;
     }
+    let timeline = match kind {
+        Kind::Heap => totals.framing(std::iter::empty(), 1_500, 2_000),
+        Kind::AdHoc | Kind::Copies => Vec::new(),
+    };
     Snapshot {
         kind,
         duration_us: 2_000,
@@ -61,6 +65,7 @@ pub(super) fn snapshot(kind: Kind, sites: &[(&[u64], Counts)]) -> Snapshot {
         time: None,
         site_times: Vec::new(),
         accesses: Accesses::NotCounted,
+        timeline,
         nodes,
         modules: Vec::new(),
         refusals: Refusals::default(),

@@ -17,6 +17,7 @@ mod fork;
 mod readings;
 mod windows;
 mod snapshots;
+mod timeline;
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;
@@ -37,5 +38,6 @@ fn main() {
         readings::SCENARIOS,
         windows::SCENARIOS,
         snapshots::SCENARIOS,
+        timeline::SCENARIOS,
     ]);
 }

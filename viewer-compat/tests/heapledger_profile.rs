@@ -11,9 +11,9 @@ const NESTED_BLOCKS: u64 = 4 * 200 * 13;
 #[test]
 fn a_profiled_program_is_shown_as_it_reported() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("profiled.json");
+    let path = folder.path().join("dhat.json");
     let run = Command::new(env!("CARGO_BIN_EXE_profiled"))
-        .arg(&path)
+        .arg(folder.path())
         .output()
         .unwrap();
     let summary = String::from_utf8(run.stderr).unwrap();

@@ -1,9 +1,12 @@
 //! A program with something to profile: threads, generics, closures, recursion, reallocation, and memory
-//! that is still alive at the end. `profiled PROFILE.json` writes the profile there.
+//! that is still alive at the end. `profiled FOLDER` writes the profile there, in every format.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::path::Path;
 use std::thread;
+
+use heapledger::{Metric, Output};
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;
@@ -13,10 +16,23 @@ const ROUNDS: usize = 200;
 const DEPTH: usize = 12;
 
 fn main() {
-    let path = std::env::args_os()
-        .nth(1)
-        .expect("usage: profiled PROFILE.json");
-    let _profiler = heapledger::Profiler::builder().file_name(path).build();
+    let folder = std::env::args_os().nth(1).expect("usage: profiled FOLDER");
+    let file = |name: &str| Path::new(&folder).join(name);
+    let metric = Metric::PeakBytes;
+    let _profiler = heapledger::Profiler::builder()
+        .output(Output::dhat(file("dhat.json")))
+        .output(Output::pprof(file("pprof.pb.gz")))
+        .output(Output::firefox(file("firefox.json")))
+        .output(Output::speedscope(file("speedscope.json")))
+        .output(Output::massif(file("massif.out")))
+        .output(Output::folded(file("folded.txt"), metric))
+        .output(Output::flame_graph(file("flame.svg"), metric))
+        .output(Output::diff_flame_graph(
+            file("diff.svg"),
+            file("dhat.json"),
+            metric,
+        ))
+        .build();
 
     let kept: Vec<BTreeMap<usize, String>> = thread::scope(|scope| {
         let workers: Vec<_> = (0..THREADS)
