@@ -184,7 +184,7 @@ fn recorded(block: *mut u8, layout: Layout) -> *mut u8 {
     block
 }
 
-/// The same between windows, and while calls are timed.
+/// The same between windows, while calls are timed, and while scopes are open.
 impl<A: GlobalAlloc> Alloc<A> {
     /// # Safety
     /// As for [`GlobalAlloc::alloc`].
@@ -205,6 +205,11 @@ impl<A: GlobalAlloc> Alloc<A> {
                 }
             })
         };
+        if recording.has_scopes() {
+            let block = call();
+            ENGINE.on_alloc_beside_scopes(recording, block as usize, layout.size());
+            return block;
+        }
         if recording.is_shut() {
             return call();
         }
@@ -221,6 +226,10 @@ impl<A: GlobalAlloc> Alloc<A> {
     unsafe fn special_dealloc(&self, recording: HeapRecording, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's promises are the inner allocator's.
         let call = || self.served(|inner| unsafe { inner.dealloc(block, layout) });
+        if recording.has_scopes() {
+            ENGINE.on_free_beside_scopes(block as usize, layout.size());
+            return call();
+        }
         if recording.is_shut() {
             if ENGINE.may_know(block as usize) {
                 ENGINE.on_free(block as usize, layout.size());
@@ -246,6 +255,13 @@ impl<A: GlobalAlloc> Alloc<A> {
         // SAFETY: the caller's promises are the inner allocator's.
         let call = || self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
         let old = (block as usize, layout.size());
+        if recording.has_scopes() {
+            let taken = ENGINE.before_realloc_beside_scopes(block as usize);
+            let block = call();
+            let new = (block as usize, new_size);
+            ENGINE.after_realloc_beside_scopes(recording, taken, old, new);
+            return block;
+        }
         if recording.is_shut() {
             let taken = ENGINE.before_realloc(block as usize);
             if taken.is_none() {

@@ -50,10 +50,13 @@ fn recording() -> Option<HeapRecording> {
 fn allocated(block: *mut c_void, bytes: usize) -> *mut c_void {
     if let Some(recording) = recording()
         && !block.is_null()
-        && !recording.is_shut()
+        && (!recording.is_shut() || recording.has_scopes())
     {
         passing::with_thread(&ENGINE, || {
-            ENGINE.on_alloc(block.addr(), bytes);
+            match recording.has_scopes() {
+                true => ENGINE.on_alloc_beside_scopes(recording, block.addr(), bytes),
+                false => ENGINE.on_alloc(block.addr(), bytes),
+            }
             // Without memory for its size its free will be counted as one that
             // was not recorded.
             let _ = ENGINE.recorder().c_sizes.insert(block.addr(), bytes);
@@ -66,10 +69,13 @@ fn allocated(block: *mut c_void, bytes: usize) -> *mut c_void {
 fn about_to_free(block: *mut c_void) {
     if let Some(recording) = recording()
         && !block.is_null()
-        && (!recording.is_shut() || ENGINE.may_know(block.addr()))
+        && (recording.knows_most() || ENGINE.may_know(block.addr()))
     {
         passing::with_thread(&ENGINE, || {
             match ENGINE.recorder().c_sizes.remove(block.addr()) {
+                Some(bytes) if recording.has_scopes() => {
+                    ENGINE.on_free_beside_scopes(block.addr(), bytes);
+                }
                 Some(bytes) => ENGINE.on_free(block.addr(), bytes),
                 None => ENGINE.on_unsized_free(block.addr()),
             }
@@ -142,6 +148,10 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
         return allocated(unsafe { real::realloc(block, bytes) }, bytes);
     }
     passing::with_thread(&ENGINE, || {
+        if recording.has_scopes() {
+            // SAFETY: the caller's promise.
+            return unsafe { realloc_beside_scopes(recording, block, bytes) };
+        }
         let sizes = &ENGINE.recorder().c_sizes;
         let old_bytes = sizes.remove(block.addr());
         let taken = ENGINE.before_realloc(block.addr());
@@ -168,6 +178,37 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
         }
         new
     })
+}
+
+/// # Safety
+/// As C says of `realloc`, of a block and to a size that are not null.
+#[cold]
+unsafe fn realloc_beside_scopes(
+    recording: HeapRecording,
+    block: *mut c_void,
+    bytes: usize,
+) -> *mut c_void {
+    let sizes = &ENGINE.recorder().c_sizes;
+    let old_bytes = sizes.remove(block.addr());
+    let taken = match old_bytes {
+        Some(_) => ENGINE.before_realloc_beside_scopes(block.addr()),
+        None => {
+            ENGINE.on_unsized_free(block.addr());
+            None
+        }
+    };
+    // SAFETY: the caller's promise.
+    let new = unsafe { real::realloc(block, bytes) };
+    let old = (block.addr(), old_bytes.unwrap_or_default());
+    ENGINE.after_realloc_beside_scopes(recording, taken, old, (new.addr(), bytes));
+    let sized = match new.addr() {
+        0 => old_bytes.map(|bytes| (block.addr(), bytes)),
+        address => Some((address, bytes)),
+    };
+    if let Some((address, bytes)) = sized {
+        let _ = sizes.insert(address, bytes);
+    }
+    new
 }
 
 /// # Safety

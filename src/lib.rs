@@ -48,6 +48,7 @@ mod profiler;
 mod stats;
 mod snapshot;
 mod assert;
+mod testing;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 #[allow(unsafe_code, reason = "benches of single steps, in zeroed memory")]
@@ -61,3 +62,7 @@ pub use profiler::{Profiler, ProfilerBuilder, check_assert_condition};
 pub use report::output::{Format, Output};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use stats::{AdHocStats, HeapStats, ad_hoc_event};
+#[doc(hidden)]
+pub use testing::macro_support;
+pub use testing::scope::{Entered, Instrumented, Scope, measure, measure_counts};
+pub use testing::usage::{HeapUsage, SiteFrame, SiteUsage};

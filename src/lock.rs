@@ -11,6 +11,9 @@ use parking_lot::{Mutex, MutexGuard};
 /// Failed attempts before the processor is given away.
 const SPINS: u32 = 64;
 
+/// Sleeps before a lock is given up by who may not wait for ever.
+const LIMIT_ROUNDS: u32 = 50_000;
+
 /// A lock whose holders run a short, bounded section that neither allocates
 /// through the global allocator nor waits for anything else.
 #[derive(Debug, Default)]
@@ -41,6 +44,19 @@ impl<T> SpinLock<T> {
             }
             patience.give_way();
         }
+    }
+
+    /// As [`Self::lock`]; None after some seconds, for who may have interrupted
+    /// the holder.
+    pub(crate) fn lock_within_limit(&self) -> Option<MutexGuard<'_, T>> {
+        let mut patience = Patience::default();
+        for _ in 0..LIMIT_ROUNDS {
+            if let Some(guard) = self.0.try_lock() {
+                return Some(guard);
+            }
+            patience.give_way();
+        }
+        None
     }
 
     /// Locks until [`Self::unlock_after_fork`].

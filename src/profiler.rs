@@ -474,7 +474,7 @@ struct Installed(bool);
 
 struct AlreadyRunning;
 
-const MISSING_ALLOCATOR: &str = "error: no allocation can be recorded, because heapledger is not the \
+pub(crate) const MISSING_ALLOCATOR: &str = "error: no allocation can be recorded, because heapledger is not the \
      program's allocator; add: #[global_allocator] static ALLOC: heapledger::Alloc = heapledger::Alloc;";
 
 const NOT_RUNNING: &str = "no profiler is running; create one with Profiler::new_heap";
@@ -485,7 +485,7 @@ const NOT_IN_PLACE: &str = "error: allocations of C code cannot be recorded, bec
 
 /// Makes an allocation and looks whether it came through. Called while
 /// recording, with this thread's allocations ignored.
-fn allocator_is_installed() -> bool {
+pub(crate) fn allocator_is_installed() -> bool {
     let before = ENGINE.ignored_allocations();
     drop(black_box(Box::new(black_box(Layout::new::<u64>()))));
     ENGINE.ignored_allocations() != before
@@ -755,7 +755,7 @@ fn options(settings: &ProfilerBuilder) -> Options {
     }
 }
 
-fn command() -> String {
+pub(crate) fn command() -> String {
     let words: Vec<_> = std::env::args_os()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();

@@ -30,6 +30,12 @@ impl Control {
     pub(crate) const COPIES: u32 = 1 << 9;
     /// Between windows: blocks recorded so far are followed, new ones left out.
     pub(crate) const SHUT: u32 = 1 << 8;
+    /// Scopes are open: threads in one record what they allocate, and frees of
+    /// such blocks are seen on any thread.
+    pub(crate) const SCOPES: u32 = 1 << 7;
+    /// Operations on the heap are looked at, for a run or for scopes. Set and
+    /// cleared by [`ControlWord::change`] alone.
+    const HEAP: u32 = 1 << 11;
     /// Some of the inner allocator's calls are timed.
     pub(crate) const TIMED: u32 = 1 << 6;
 
@@ -38,6 +44,18 @@ impl Control {
     #[inline(always)]
     pub(crate) fn has(self, flag: u32) -> bool {
         self.0 & flag != 0
+    }
+
+    /// Whether a heap profile is being recorded, or followed to its end.
+    #[inline(always)]
+    pub(crate) fn has_run(self) -> bool {
+        self.0 & (Self::RECORDING | Self::AD_HOC) == Self::RECORDING
+    }
+
+    /// Whether new blocks are recorded for a run.
+    #[inline(always)]
+    pub(crate) fn records_run(self) -> bool {
+        self.0 & (Self::RECORDING | Self::AD_HOC | Self::SHUT) == Self::RECORDING
     }
 
     pub(crate) fn without(self, flag: u32) -> Self {
@@ -52,10 +70,29 @@ pub(crate) struct HeapRecording {
 }
 
 impl HeapRecording {
-    /// Whether it goes the usual way: new blocks count, and no call is timed.
+    /// Whether it goes the usual way: new blocks count, for a run alone, and no
+    /// call is timed.
     #[inline(always)]
     pub(crate) fn is_plain(self) -> bool {
-        self.word & (Control::SHUT | Control::TIMED) == 0
+        self.word & (Control::SHUT | Control::TIMED | Control::SCOPES) == 0
+    }
+
+    /// Whether scopes are open.
+    #[inline(always)]
+    pub(crate) fn has_scopes(self) -> bool {
+        self.word & Control::SCOPES != 0
+    }
+
+    /// Whether most blocks are known.
+    #[cfg(feature = "interpose")]
+    pub(crate) fn knows_most(self) -> bool {
+        self.is_plain() || self.records_all()
+    }
+
+    /// Whether new blocks of threads in no scope count, too.
+    #[inline(always)]
+    pub(crate) fn records_all(self) -> bool {
+        Control(self.word).records_run()
     }
 
     /// Whether new blocks are left out.
@@ -78,8 +115,7 @@ impl ControlWord {
     #[inline(always)]
     pub(crate) fn records_heap(&self) -> Option<HeapRecording> {
         let word = self.0.load(Relaxed);
-        (word & (Control::RECORDING | Control::AD_HOC) == Control::RECORDING)
-            .then_some(HeapRecording { word })
+        (word & Control::HEAP != 0).then_some(HeapRecording { word })
     }
 
     /// Acquire: what was prepared before a change is visible with it.
@@ -92,6 +128,11 @@ impl ControlWord {
     pub(crate) fn change(&self, set: u32, clear: u32) {
         let changed = |word: u32| {
             let flags = (word | set) & !clear & ((1 << Control::FLAG_BITS) - 1);
+            let heap = Control(flags).has_run() || Control(flags).has(Control::SCOPES);
+            let flags = match heap {
+                true => flags | Control::HEAP,
+                false => flags & !Control::HEAP,
+            };
             let generation = (word >> Control::FLAG_BITS).wrapping_add(1);
             Some(generation << Control::FLAG_BITS | flags)
         };

@@ -18,6 +18,7 @@ pub(crate) mod timing;
 #[cfg(feature = "interpose")]
 mod unsized_blocks;
 mod windows;
+pub(crate) mod scopes;
 #[cfg(test)]
 mod capture_tests;
 
@@ -55,6 +56,9 @@ use timing::Timing;
 /// How long a reader waits for a thread that is in the middle of recording. A
 /// thread that something has suspended there must not hang the program.
 const PAUSE_LIMIT_NS: u64 = 2_000_000_000;
+
+/// Frames that are kept before a run has said how many.
+const DEFAULT_FRAME_LIMIT: usize = 80;
 
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -143,7 +147,7 @@ impl Engine {
             recorder: Recorder::new(),
             threads: ThreadList::new(),
             registry: SpinLock::new(Registry::new()),
-            frame_limit: AtomicUsize::new(0),
+            frame_limit: AtomicUsize::new(DEFAULT_FRAME_LIMIT),
             run: AtomicU32::new(0),
             blockless: AtomicU64::new(0),
             in_transit: Refused::new(),
@@ -416,7 +420,7 @@ impl Engine {
     fn enter(&'static self, operation: Operation) -> Option<Inside<'static>> {
         let current = match current() {
             Current::Block(thread) => thread,
-            Current::None => self.adopt_thread()?,
+            Current::None => self.adopt_recording_thread(operation)?,
             Current::InTransit => {
                 self.in_transit.count(operation);
                 return None;
@@ -427,7 +431,7 @@ impl Engine {
         let thread = unsafe { &mut *current.as_ptr() };
         let before = thread.gate.load(Relaxed);
         if before & (gate::BUSY | gate::PAUSING) != 0 {
-            thread.refused.count(operation);
+            self.refuse(thread, operation);
             return None;
         }
         let mut control = self.mark_busy(thread, before);
@@ -469,24 +473,36 @@ impl Engine {
             errno::preserving(|| self.control.wait_for_change(control));
             return Some(self.mark_busy(thread, before));
         }
-        if !control.has(Control::RECORDING) {
+        if !control.has(Control::RECORDING | Control::SCOPES) {
             thread.gate.store(before, Release);
             return None;
         }
-        let mode = match (control.has(Control::MANY), control.has(Control::EXACT)) {
-            (false, _) => Mode::Single,
-            (true, false) => Mode::Many,
-            (true, true) => Mode::ManyExact,
-        };
-        thread.book.set_mode(
-            mode,
-            control.has(Control::EXACT),
-            &self.recorder.peak,
-            clock::ticks(),
-        );
+        if control.has(Control::RECORDING) {
+            let mode = match (control.has(Control::MANY), control.has(Control::EXACT)) {
+                (false, _) => Mode::Single,
+                (true, false) => Mode::Many,
+                (true, true) => Mode::ManyExact,
+            };
+            thread.book.set_mode(
+                mode,
+                control.has(Control::EXACT),
+                &self.recorder.peak,
+                clock::ticks(),
+            );
+        }
         // With that flag every operation comes here for its fence.
         thread.acted_on.set(control.without(Control::FENCE));
         Some(self.control.get())
+    }
+
+    /// As [`Self::adopt_thread`], unless the thread has nothing to record: one
+    /// without a block is in no scope.
+    #[cold]
+    fn adopt_recording_thread(&'static self, operation: Operation) -> Option<NonNull<Thread>> {
+        if operation == Operation::Alloc && !self.control.get().has(Control::RECORDING) {
+            return None;
+        }
+        self.adopt_thread()
     }
 
     /// Gives this thread a block. A signal handler that interrupts this finds
@@ -501,6 +517,7 @@ impl Engine {
             // SAFETY: claimed: this thread's own from now on.
             let own = unsafe { &mut *thread.as_ptr() };
             own.acted_on.set(Control::NONE);
+            own.scope.set(0);
             own.engine.set(Some(self));
             self.recorder.peak.set_threads(registry.alive);
             if registry.alive == 2 {

@@ -32,6 +32,8 @@ pub(crate) struct Thread {
     pub(crate) gate: AtomicU8,
     /// The control word that the book's mode was set for.
     pub(crate) acted_on: Cell<Control>,
+    /// The innermost scope that this thread is in, or 0.
+    pub(crate) scope: Cell<u32>,
     pub(crate) refused: Refused,
     /// Allocations seen while ignoring; how `Profiler` finds out whether the
     /// allocator is installed.

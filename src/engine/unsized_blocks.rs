@@ -10,8 +10,9 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn on_unsized_free(&'static self, address: usize) {
         if let Some(inside) = self.enter(Operation::Free)
-            && self.recorder.take(address).is_some()
+            && let Some(value) = self.recorder.take_value(address)
         {
+            self.refuse_in_scope_of(value);
             let count = &inside.thread.unsized_frees;
             count.set(count.get() + 1);
         }

@@ -161,6 +161,23 @@ impl BlockMap {
     }
 }
 
+impl BlockMap {
+    /// Gives each block what `new` says of what it has, or forgets it. No other
+    /// thread uses the map meanwhile.
+    pub(crate) fn retag(&self, new: impl Fn(SiteId) -> Option<SiteId>) {
+        self.each_leaf(|leaf| {
+            // SAFETY: a published leaf stays mapped until `self` is dropped.
+            for slot in &unsafe { leaf.as_ref() }.0 {
+                if let Some(value) = SiteId::new(slot.load(Relaxed)) {
+                    let value = new(value).map_or(0, SiteId::get);
+                    slot.store(value, Relaxed);
+                }
+            }
+        });
+        self.odd.retag(new);
+    }
+}
+
 impl Drop for BlockMap {
     fn drop(&mut self) {
         // SAFETY: mapped by `make_slot`; `&mut self` means that nobody uses it.

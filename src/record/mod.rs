@@ -7,7 +7,8 @@
 //! ([`stack_tree`]) and [`sites`]; blocks ([`block_map`], [`odd_blocks`]);
 //! counts by site and thread ([`site_counters`], [`site_max`],
 //! [`realloc_counters`]), by thread
-//! ([`book`]), and the [`peak`]; what the inner allocator takes ([`time_counters`]).
+//! ([`book`]), and the [`peak`]; what the inner allocator takes ([`time_counters`]);
+//! [`scope`]s, which count apart.
 
 pub(crate) mod snapshot;
 mod accesses;
@@ -28,6 +29,7 @@ pub(crate) mod time_counters;
 pub(crate) mod peak;
 pub(crate) mod timeline;
 pub(crate) mod book;
+pub(crate) mod scope;
 
 use crate::capture::walk::Stack;
 use crate::clock::Scale;
@@ -38,6 +40,7 @@ mod model_tests;
 use block_map::BlockMap;
 use book::Book;
 use peak::Peak;
+use scope::slots::Slots;
 use site_counters::{Change, SiteSum};
 use sites::{Site, SiteId, Sites};
 use snapshot::{AllocatorTime, CountedAccesses, Counts, Node, SiteAccesses, SiteCounts, Totals};
@@ -49,6 +52,7 @@ pub(crate) struct Recorder {
     pub(crate) peak: Peak,
     sites: Sites,
     blocks: BlockMap,
+    pub(crate) scopes: Slots,
     #[cfg(feature = "interpose")]
     pub(crate) c_sizes: c_sizes::CSizes,
 }
@@ -77,6 +81,7 @@ impl Recorder {
             peak: Peak::new(),
             sites: Sites::new(),
             blocks: BlockMap::new(),
+            scopes: Slots::new(),
             #[cfg(feature = "interpose")]
             c_sizes: c_sizes::CSizes::new(),
         }
@@ -115,7 +120,7 @@ impl Recorder {
     /// were not recorded are ignored.
     #[inline(always)]
     pub(crate) fn free(&self, book: &mut Book, address: usize, bytes: usize, now: u64) {
-        if let Some(site) = self.blocks.remove(address) {
+        if let Some(site) = self.take(address) {
             // Cannot fail for lack of memory in the thread that allocated; in
             // another one the block then stays counted as live.
             let _ = book.count(
@@ -136,14 +141,14 @@ impl Recorder {
 
     /// The site of the block at `address`.
     pub(crate) fn site_of_block(&self, address: usize) -> Option<SiteId> {
-        self.blocks.get(address)
+        self.site_in_run(self.blocks.get(address)?)
     }
 
-    /// The block at `address` is about to move or change its size: takes it
-    /// out, so that whoever gets the address next finds it free.
-    #[inline]
+    /// The block at `address` is about to be freed, to move or to change its
+    /// size: takes it out, so that whoever gets the address next finds it free.
+    #[inline(always)]
     pub(crate) fn take(&self, address: usize) -> Option<SiteId> {
-        self.blocks.remove(address)
+        self.site_in_run(self.blocks.remove(address)?)
     }
 
     /// A block that was taken out is at `address`, unchanged.
@@ -166,6 +171,20 @@ impl Recorder {
         now: u64,
     ) -> Result<(), NotRecorded> {
         self.put_back(address, site)?;
+        let (places, sizes) = ((old_address, address), (old_bytes, new_bytes));
+        self.count_resized(book, site, places, sizes, now)
+    }
+
+    /// As [`Self::resized`], of a block that is in its place.
+    #[inline(always)]
+    pub(crate) fn count_resized(
+        &self,
+        book: &mut Book,
+        site: SiteId,
+        (old_address, address): (usize, usize),
+        (old_bytes, new_bytes): (usize, usize),
+        now: u64,
+    ) -> Result<(), NotRecorded> {
         let change = Change::realloc(old_bytes, new_bytes);
         book.count(site, &change, now, &self.sites, &self.peak)
             .map_err(|_| NotRecorded)?;
@@ -335,9 +354,7 @@ impl Recorder {
         // SAFETY: the caller's promise.
         unsafe {
             self.sites.reset_max();
-            self.blocks.clear();
-            #[cfg(feature = "interpose")]
-            self.c_sizes.clear();
+            self.forget_blocks_outside_scopes();
         }
     }
 }

@@ -74,6 +74,22 @@ impl OddBlocks {
         site
     }
 
+    /// As [`BlockMap::retag`](crate::record::block_map::BlockMap::retag).
+    pub(crate) fn retag(&self, new: impl Fn(SiteId) -> Option<SiteId>) {
+        for stripe in &self.stripes {
+            let mut stripe = stripe.lock();
+            let before = stripe.len();
+            stripe.retain(|_, value| match new(*value) {
+                Some(changed) => {
+                    *value = changed;
+                    true
+                }
+                None => false,
+            });
+            self.count.fetch_sub(before - stripe.len(), Relaxed);
+        }
+    }
+
     pub(crate) fn clear(&self) {
         for stripe in &self.stripes {
             let mut stripe = stripe.lock();

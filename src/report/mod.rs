@@ -6,7 +6,8 @@
 //! `names`, written with the paths of `paths`), stacks lose what is not the
 //! user's (`trim`), equal stacks become one point (`profile`), and points become
 //! the DHAT file (`dhat`), from which the other formats are made (`output`, put in
-//! place by `save`), and the summary (`summary`).
+//! place by `save`), and the summary (`summary`); tests see the frames of single
+//! sites (`stacks`).
 
 pub(crate) mod dhat;
 mod dwarf;
@@ -17,6 +18,7 @@ mod paths;
 pub(crate) mod accesses;
 pub(crate) mod profile;
 pub(crate) mod save;
+pub(crate) mod stacks;
 pub(crate) mod summary;
 mod allocator_time;
 pub(crate) mod symbols;

@@ -84,11 +84,28 @@ impl<'a> Profile<'a> {
         Self::with_max_points(snapshot, options, MAX_POINTS)
     }
 
+    /// With a point for each site, in their order, whether or not their frames
+    /// are equal.
+    pub(crate) fn of_each_site(snapshot: &'a Snapshot, options: &'a Options) -> Profile<'a> {
+        let mut profile = Self::unsorted(snapshot, options);
+        profile.trim_stacks();
+        profile
+    }
+
     fn with_max_points(
         snapshot: &'a Snapshot,
         options: &'a Options,
         max_points: usize,
     ) -> Profile<'a> {
+        let mut profile = Self::unsorted(snapshot, options);
+        profile.trim_stacks();
+        profile.merge_equal_points();
+        profile.sort_points();
+        profile.fold_smallest_points(max_points);
+        profile
+    }
+
+    fn unsorted(snapshot: &'a Snapshot, options: &'a Options) -> Profile<'a> {
         let symbols = Symbols::resolve(&snapshot.nodes, &snapshot.modules);
         let addresses = snapshot.nodes.iter().enumerate().map(|(index, node)| {
             if index == 0 {
@@ -97,7 +114,7 @@ impl<'a> Profile<'a> {
                 symbols.id_of(node.address)
             }
         });
-        let mut profile = Profile {
+        Profile {
             snapshot,
             options,
             points: Vec::new(),
@@ -109,12 +126,7 @@ impl<'a> Profile<'a> {
             addresses: addresses.collect(),
             symbols,
             elided: HashMap::new(),
-        };
-        profile.trim_stacks();
-        profile.merge_equal_points();
-        profile.sort_points();
-        profile.fold_smallest_points(max_points);
-        profile
+        }
     }
 
     pub(crate) fn frames(&self) -> &Frames {

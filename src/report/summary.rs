@@ -214,7 +214,7 @@ impl Units {
 }
 
 /// A number with commas between its thousands.
-struct Thousands(u64);
+pub(crate) struct Thousands(pub(crate) u64);
 
 impl fmt::Display for Thousands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

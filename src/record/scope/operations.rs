@@ -1,0 +1,258 @@
+//! What the recorder does with blocks of scopes.
+
+use crate::record::book::Book;
+use crate::record::scope::slot::{Slot, ThreadToken};
+use crate::record::scope::tag::Tag;
+use crate::record::scope::tally::Event;
+use crate::record::site_counters::Change;
+use crate::record::sites::{OVERFLOW, SiteId};
+use crate::record::snapshot::Node;
+use crate::record::{NotRecorded, Recorder};
+use std::collections::HashMap;
+
+/// A block that a thread has allocated, or reallocated, inside of a scope.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewBlock {
+    pub(crate) address: usize,
+    pub(crate) bytes: usize,
+    /// None: neither the scope nor a run wants to know.
+    pub(crate) site: Option<SiteId>,
+    pub(crate) event: Event,
+    /// Whether the run in progress, by its site, counts it too.
+    pub(crate) in_run: bool,
+    pub(crate) now: u64,
+}
+
+impl Recorder {
+    /// Records a block of the scope `scope`, which admits `thread`, but not in
+    /// any book. Ok(false): one was there before, whose free was not seen.
+    #[inline]
+    pub(crate) fn alloc_in_scope(
+        &self,
+        thread: ThreadToken,
+        scope: u32,
+        block: &NewBlock,
+    ) -> Result<bool, NotRecorded> {
+        let number = match block.site {
+            None => 0,
+            Some(site) => match self.number_in_scope(thread, scope, site) {
+                Some(number) => number,
+                None => return self.alloc_beside_scope(scope, block, site),
+            },
+        };
+        let tag = Tag::new(scope, number, block.in_run);
+        let Ok(before) = self.blocks.insert(block.address, tag.value()) else {
+            self.refuse(scope);
+            return Err(NotRecorded);
+        };
+        self.count_in_scope(thread, scope, number, block.event, block.bytes, block.now);
+        Ok(before.is_none_or(|value| match Tag::of(value) {
+            Some(tag) => self.scopes.is_stale(tag),
+            // Without a run, sites in the map are what the last one left.
+            None => !block.in_run,
+        }))
+    }
+
+    /// The scope cannot tell so many stacks apart: it misses this block.
+    #[cold]
+    fn alloc_beside_scope(
+        &self,
+        scope: u32,
+        block: &NewBlock,
+        site: SiteId,
+    ) -> Result<bool, NotRecorded> {
+        self.refuse(scope);
+        match block.in_run {
+            true => self.put_back(block.address, site).map(|()| true),
+            false => Err(NotRecorded),
+        }
+    }
+
+    /// Something is missing from the scope's counts and from those around it.
+    #[cold]
+    pub(crate) fn refuse(&self, scope: u32) {
+        self.scopes.chain(scope).for_each(Slot::refuse);
+    }
+
+    /// The number of a site in a scope; gives it one there and in all scopes
+    /// around.
+    #[inline]
+    fn number_in_scope(&self, thread: ThreadToken, scope: u32, site: SiteId) -> Option<u32> {
+        let slot = self.scopes.get(scope)?;
+        let known = slot.number_of(site, &slot.hold(thread));
+        known.or_else(|| self.add_to_scope(thread, scope, site))
+    }
+
+    #[cold]
+    fn add_to_scope(&self, thread: ThreadToken, scope: u32, site: SiteId) -> Option<u32> {
+        let slot = self.scopes.get(scope)?;
+        let in_parent = match slot.parent() {
+            0 => 0,
+            parent => self.number_in_scope(thread, parent, site)?,
+        };
+        let held = slot.hold(thread);
+        // Another thread may have come first.
+        slot.number_of(site, &held)
+            .or_else(|| slot.add_site(site, in_parent, &held))
+    }
+
+    /// Counts in the scope and in all around it, which admit `thread`.
+    #[inline]
+    pub(crate) fn count_in_scope(
+        &self,
+        thread: ThreadToken,
+        scope: u32,
+        number: u32,
+        event: Event,
+        bytes: usize,
+        now: u64,
+    ) {
+        let (mut scope, mut number) = (scope, number);
+        while let Some(slot) = self.scopes.get(scope) {
+            let held = slot.hold(thread);
+            // Read before the block is counted as gone: afterwards the slot
+            // may be another scope's.
+            let around = (slot.parent(), slot.in_parent(number));
+            slot.count(number, event, bytes, now, &held);
+            drop(held);
+            (scope, number) = around;
+        }
+    }
+
+    /// The site by which a run counts a tagged block.
+    pub(crate) fn site_of_tag(&self, tag: Tag) -> SiteId {
+        let slot = self.scopes.get(tag.slot());
+        slot.and_then(|slot| slot.site(tag.ordinal()))
+            .unwrap_or(OVERFLOW)
+    }
+
+    /// A block with this tag is freed; it is out of the block map.
+    #[inline]
+    pub(crate) fn free_in_scope(
+        &self,
+        book: &mut Book,
+        thread: ThreadToken,
+        tag: Tag,
+        in_run: bool,
+        bytes: usize,
+        now: u64,
+    ) {
+        // Found before the slot is let go of.
+        let site = (in_run && tag.is_in_run()).then(|| self.site_of_tag(tag));
+        if !self.scopes.is_stale(tag) {
+            let (scope, number) = (tag.slot(), tag.ordinal());
+            self.count_in_scope(thread, scope, number, Event::Free, bytes, now);
+        }
+        if let Some(site) = site {
+            self.count_free(book, site, bytes, now);
+        }
+    }
+
+    /// The site by which a run counts a block with this value, when no scope is
+    /// open. None: no run knows it.
+    #[inline(always)]
+    pub(crate) fn site_in_run(&self, value: SiteId) -> Option<SiteId> {
+        match Tag::of(value) {
+            None => Some(value),
+            Some(tag) => self.site_in_run_of_tag(tag),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn site_in_run_of_tag(&self, tag: Tag) -> Option<SiteId> {
+        tag.is_in_run().then(|| self.site_of_tag(tag))
+    }
+
+    /// As [`Recorder::take`], whatever the block is part of.
+    #[inline]
+    pub(crate) fn take_value(&self, address: usize) -> Option<SiteId> {
+        self.blocks.remove(address)
+    }
+
+    /// Counts a block that is in its place.
+    pub(crate) fn count_alloc(
+        &self,
+        book: &mut Book,
+        site: SiteId,
+        bytes: usize,
+        now: u64,
+    ) -> Result<(), NotRecorded> {
+        let change = Change::alloc(bytes, now);
+        book.count(site, &change, now, &self.sites, &self.peak)
+            .map_err(|_| NotRecorded)
+    }
+
+    /// Counts the free of a block that was taken out.
+    pub(crate) fn count_free(&self, book: &mut Book, site: SiteId, bytes: usize, now: u64) {
+        // As in `free`.
+        let change = Change::free(bytes, now);
+        let _ = book.count(site, &change, now, &self.sites, &self.peak);
+    }
+
+    /// A copy of the part of the stack tree that `sites` need, and the innermost
+    /// node of each.
+    pub(crate) fn nodes_of(&self, sites: impl Iterator<Item = SiteId>) -> (Vec<Node>, Vec<u32>) {
+        let root = Node {
+            parent: 0,
+            address: 0,
+        };
+        let (mut nodes, mut numbers) = (vec![root], HashMap::from([(0, 0)]));
+        let leaves = sites.map(|site| {
+            let leaf = self.sites.get(site).map_or(0, |site| site.leaf());
+            let mut new = Vec::new();
+            let mut at = leaf;
+            while !numbers.contains_key(&at) {
+                new.push(at);
+                at = self.sites.tree.node(at).parent;
+            }
+            for at in new.into_iter().rev() {
+                let Node { parent, address } = self.sites.tree.node(at);
+                let parent = numbers[&parent];
+                nodes.push(Node { parent, address });
+                numbers.insert(at, nodes.len() as u32 - 1);
+            }
+            numbers[&leaf]
+        });
+        let leaves = leaves.collect();
+        (nodes, leaves)
+    }
+
+    /// Makes every block no part of a run, and forgets those of no open scope.
+    ///
+    /// # Safety
+    /// No other thread uses the tables meanwhile.
+    pub(crate) unsafe fn forget_blocks_outside_scopes(&self) {
+        if self.scopes.any_open() {
+            self.blocks.retag(|value| {
+                let tag = self.scopes.of_open_scope(Tag::of(value)?)?;
+                Some(tag.apart().value())
+            });
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe {
+                self.blocks.clear();
+                // Sizes of blocks that are gone are never asked for.
+                #[cfg(feature = "interpose")]
+                self.c_sizes.clear();
+            }
+        }
+        self.scopes.take_back_abandoned();
+    }
+
+    /// Takes the slots of ended scopes back. Their blocks stay part of the scope
+    /// around and of the run in progress, if there are any. No thread is inside
+    /// the gate.
+    pub(crate) fn sweep_scopes(&self, has_run: bool) {
+        self.blocks.retag(|value| {
+            let Some(tag) = Tag::of(value) else {
+                return Some(value);
+            };
+            match self.scopes.of_open_scope(tag) {
+                Some(tag) => Some(tag.value()),
+                None => (has_run && tag.is_in_run()).then(|| self.site_of_tag(tag)),
+            }
+        });
+        self.scopes.take_back_abandoned();
+    }
+}

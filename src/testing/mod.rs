@@ -1,0 +1,21 @@
+//! What tests use: scopes, what they add up to, and what can be asserted of it.
+//!
+//! In reading order: a [`scope`] and its [`usage`]; assertions on numbers
+//! ([`conditions`]), on there being none ([`no_alloc`]), and on what is left
+//! ([`leaks`], with [`suppressions`]). [`places`] says where files go.
+
+pub(crate) mod places;
+pub(crate) mod scope;
+pub(crate) mod usage;
+pub(crate) mod conditions;
+pub(crate) mod no_alloc;
+pub(crate) mod suppressions;
+pub(crate) mod leaks;
+
+/// What the macros call.
+#[doc(hidden)]
+pub mod macro_support {
+    pub use super::conditions::{Owner, condition_failed};
+    pub use super::leaks::check_no_leaks;
+    pub use super::no_alloc::check_no_alloc;
+}
