@@ -97,6 +97,12 @@ impl Child {
         self
     }
 
+    /// For what takes longer than all else.
+    pub(crate) fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder.0
     }
