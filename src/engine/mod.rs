@@ -672,6 +672,10 @@ impl Engine {
     }
 
     fn wait_until_outside(&self, own: *mut Thread) {
+        // What ThreadSanitizer has to find.
+        if cfg!(heapledger_planted_defect) {
+            return;
+        }
         let give_up = clock::monotonic_ns() + PAUSE_LIMIT_NS;
         for thread in self.threads.iter().filter(|thread| thread.as_ptr() != own) {
             // SAFETY: blocks stay mapped, and the gate is atomic.

@@ -7,10 +7,11 @@ mod support;
 
 use heapledger::{HeapStats, Profiler};
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::Scenario;
 use support::blocks::Block;
 use support::child::{Child, Ended, argument, setting, tell};
+use support::storm::{soak, storm_is_in};
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;
@@ -56,6 +57,26 @@ const SCENARIOS: &[Scenario] = &[
         let sites = 1 << ended.told("log2 of sites");
         sites_are_in(&ended, sites);
         assert_eq!(ended.told("blocks in testing mode"), 2 * sites);
+    }),
+    Scenario::new("limits/soak", soaking, |child| {
+        let limit = Duration::from_secs(soak_seconds() + 60);
+        let ended = child.time_limit(limit).run().exited_with(0);
+        let (early, late) = (ended.told("early bytes"), ended.told("late bytes"));
+        println!(
+            "{} operations recorded in {} s; resident {} MB after a tenth of it, {} MB at the end",
+            ended.told("total blocks"),
+            soak_seconds(),
+            early >> 20,
+            late >> 20
+        );
+        storm_is_in(&ended.profile(), &ended.summaries()[0], |name| {
+            ended.told(name)
+        });
+        // The program holds as much all the time.
+        assert!(
+            late < early + early / 4 + (8 << 20),
+            "{early} bytes, then {late}"
+        );
     }),
 ];
 
@@ -146,6 +167,29 @@ fn live_blocks() {
     }
     drop(profiler);
     std::mem::forget(blocks);
+}
+
+// ---- soak ---------------------------------------------------------------------------
+
+fn soak_seconds() -> u64 {
+    setting("HEAPLEDGER_TEST_SOAK_SECONDS", 3)
+}
+
+fn soaking() {
+    let profiler = Profiler::new_heap();
+    let start = Instant::now();
+    let (mut early, mut late) = (0, 0);
+    soak(|| {
+        let elapsed = start.elapsed();
+        late = resident_bytes();
+        if elapsed.as_secs_f64() < soak_seconds() as f64 / 10.0 {
+            early = late;
+        }
+        elapsed.as_secs() < soak_seconds()
+    });
+    tell("early bytes", early);
+    tell("late bytes", late);
+    drop(profiler);
 }
 
 // ---- sites --------------------------------------------------------------------------

@@ -5,9 +5,10 @@ use super::blocks::{Block, Numbers};
 use super::child::setting;
 use super::profile::{Amount, Profile, Refused, Summary};
 use heapledger::HeapStats;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex};
 use std::thread;
+use std::time::Duration;
 
 const THREADS: usize = 8;
 
@@ -95,23 +96,28 @@ fn storm_step(numbers: &mut Numbers, slot: &mut Option<Block>) {
     }
 }
 
+/// A step with one of the blocks that all threads use, or with one of the thread's own.
+fn mixed_step(numbers: &mut Numbers, own: &mut [Option<Block>; OWN_SLOTS]) {
+    match numbers.below(3) {
+        0 => {
+            let shared = &SHARED[numbers.below(SHARED_SLOTS)];
+            let mut slot = shared.lock().expect("no panic");
+            storm_step(numbers, &mut slot);
+        }
+        _ => {
+            let slot = numbers.below(OWN_SLOTS);
+            storm_step(numbers, &mut own[slot]);
+        }
+    }
+}
+
 fn storm_thread(seed: u64, operations: usize, start: &Barrier, end: &Barrier) {
     let mut numbers = Numbers::new(seed);
     let mut own: [Option<Block>; OWN_SLOTS] = [const { None }; OWN_SLOTS];
     start.wait();
     start.wait();
     for _ in 0..operations {
-        match numbers.below(3) {
-            0 => {
-                let shared = &SHARED[numbers.below(SHARED_SLOTS)];
-                let mut slot = shared.lock().expect("no panic");
-                storm_step(&mut numbers, &mut slot);
-            }
-            _ => {
-                let slot = numbers.below(OWN_SLOTS);
-                storm_step(&mut numbers, &mut own[slot]);
-            }
-        }
+        mixed_step(&mut numbers, &mut own);
     }
     end.wait();
     end.wait();
@@ -155,10 +161,64 @@ pub(crate) fn storm() {
         let counted: [u64; 4] = std::array::from_fn(|n| after[n].wrapping_sub(before[n]));
         assert_eq!(counted, oracle(), "total blocks, bytes; live blocks, bytes");
     });
+    tell_oracle();
+}
+
+fn tell_oracle() {
     let names = ["total blocks", "total bytes", "live blocks", "live bytes"];
     for (name, value) in names.iter().zip(oracle()) {
         super::child::tell(name, value);
     }
+}
+
+/// With a profiler running: threads that come and go, for as long as `goes_on`, which
+/// is asked all the time, says so. Ends as [`storm`] does.
+pub(crate) fn soak(mut goes_on: impl FnMut() -> bool) {
+    let ending = AtomicBool::new(false);
+    let (start, end) = (&Barrier::new(THREADS + 1), &Barrier::new(THREADS + 1));
+    thread::scope(|scope| {
+        for seed in 0..THREADS as u64 {
+            let ending = &ending;
+            scope.spawn(move || {
+                let mut own: [Option<Block>; OWN_SLOTS] = [const { None }; OWN_SLOTS];
+                start.wait();
+                start.wait();
+                let mut numbers = Numbers::new(seed + 1);
+                while !ending.load(Relaxed) {
+                    // What one thread has allocated another one frees.
+                    let own = &mut own;
+                    let numbers = &mut numbers;
+                    thread::scope(|scope| {
+                        scope.spawn(move || {
+                            for _ in 0..20_000 {
+                                mixed_step(numbers, own);
+                            }
+                        });
+                    });
+                }
+                end.wait();
+                end.wait();
+            });
+        }
+        start.wait();
+        let before = amounts(&HeapStats::get());
+        start.wait();
+        while goes_on() {
+            let stats = HeapStats::get();
+            assert!(stats.total_blocks >= stats.curr_blocks as u64);
+            thread::sleep(Duration::from_millis(50));
+        }
+        ending.store(true, Relaxed);
+        end.wait();
+        let after = amounts(&HeapStats::get());
+        end.wait();
+        let live = |amounts: [u64; 4]| [amounts[2], amounts[3]];
+        let counted: Vec<u64> = std::iter::zip(live(after), live(before))
+            .map(|(after, before)| after.wrapping_sub(before))
+            .collect();
+        assert_eq!(counted, live(oracle()), "live blocks, bytes");
+    });
+    tell_oracle();
 }
 
 /// The file and the summary of a storm hold what its oracle has told.
