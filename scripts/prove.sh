@@ -92,7 +92,8 @@ fuzz() {
     (
         cd fuzz
         for name in $(cargo +nightly fuzz list); do
-            cargo +nightly fuzz run --target-dir "$target/fuzz" "$name" -- \
+            mkdir -p "corpus/$name"
+            cargo +nightly fuzz run --target-dir "$target/fuzz" "$name" "corpus/$name" "seeds/$name" -- \
                 -max_total_time="${FUZZ_SECONDS:-300}" -rss_limit_mb=4096
         done
     )

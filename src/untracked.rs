@@ -6,6 +6,9 @@ use std::ptr::NonNull;
 
 const PAGE_BYTES: usize = 4096;
 
+/// Miri knows no reserve.
+const NO_RESERVE: libc::c_int = if cfg!(miri) { 0 } else { libc::MAP_NORESERVE };
+
 /// Maps at least `bytes` of zeroed memory; pages cost nothing until touched.
 /// None when the system refuses.
 pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
@@ -15,7 +18,7 @@ pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
             std::ptr::null_mut(),
             round_up(bytes),
             libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | NO_RESERVE,
             -1,
             0,
         )
@@ -39,6 +42,10 @@ pub(crate) unsafe fn unmap(address: NonNull<u8>, bytes: usize) {
 /// `address` came from [`map`] with at least these `bytes`, and no thread
 /// reads or writes it during the call.
 pub(crate) unsafe fn zero(address: NonNull<u8>, bytes: usize) {
+    if cfg!(miri) {
+        // SAFETY: a mapping of ours, by the caller's promise.
+        return unsafe { address.write_bytes(0, bytes) };
+    }
     // SAFETY: on a private anonymous mapping MADV_DONTNEED gives zero pages.
     unsafe {
         libc::madvise(
