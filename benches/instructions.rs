@@ -29,24 +29,28 @@ const CHILD: &str = "--path";
 
 struct PathUnderTest {
     name: &'static str,
-    recording: bool,
+    profiler: Option<fn() -> Profiler>,
     run: fn(u64),
 }
 
 const fn recording(name: &'static str, run: fn(u64)) -> PathUnderTest {
     PathUnderTest {
         name,
-        recording: true,
+        profiler: Some(Profiler::new_heap),
         run,
     }
 }
 
-const PATHS: [PathUnderTest; 9] = [
+const PATHS: [PathUnderTest; 10] = [
     PathUnderTest {
-        recording: false,
-        ..recording("pair-idle", |count| pairs(10, count))
+        profiler: None,
+        ..recording("pair-idle", ten_deep)
     },
-    recording("pair-depth-10", |count| pairs(10, count)),
+    PathUnderTest {
+        profiler: Some(unsampled),
+        ..recording("pair-unsampled", ten_deep)
+    },
+    recording("pair-depth-10", ten_deep),
     recording("pair-depth-30", |count| pairs(30, count)),
     recording("pair-depth-100", |count| pairs(100, count)),
     recording("pair-new-frame", new_frames),
@@ -58,6 +62,14 @@ const PATHS: [PathUnderTest; 9] = [
 
 // ---- the paths --------------------------------------------------------------
 
+/// A sampled run of which no sample falls into the paths.
+fn unsampled() -> Profiler {
+    Profiler::builder()
+        .sample_bytes(1 << 30)
+        .sample_seed(1)
+        .build()
+}
+
 #[inline(never)]
 fn pair() {
     black_box(Box::new(black_box([0_u8; 64])));
@@ -65,6 +77,10 @@ fn pair() {
 
 fn pairs(depth: usize, count: u64) {
     at_depth(depth, &mut || (0..count).for_each(|_| pair()));
+}
+
+fn ten_deep(count: u64) {
+    pairs(10, count);
 }
 
 #[inline(never)]
@@ -142,7 +158,7 @@ fn new_stacks(count: u64) {
 fn run_child(name: &str, count: u64) {
     let path = PATHS.iter().find(|path| path.name == name);
     let path = path.unwrap_or_else(|| panic!("no path {name}"));
-    let _profiler = path.recording.then(Profiler::new_heap);
+    let _profiler = path.profiler.map(|start| start());
     (path.run)(count);
     // SAFETY: ends the process, with nothing left to write.
     unsafe { libc::_exit(0) };

@@ -14,9 +14,11 @@ static ALLOC: heapledger::Alloc = heapledger::Alloc;
 const LIVE_BLOCKS: usize = 1_000_000;
 const SNAPSHOTS: usize = 20;
 
+type MakeBlock = fn(u32, usize) -> Box<[u8; 40]>;
+
 /// A block from a stack whose innermost frames are the digits of `number`.
 fn block(digits: u32, number: usize) -> Box<[u8; 40]> {
-    const DIGITS: [fn(u32, usize) -> Box<[u8; 40]>; 8] = [
+    const DIGITS: [MakeBlock; 8] = [
         digit::<0>, digit::<1>, digit::<2>, digit::<3>, digit::<4>, digit::<5>, digit::<6>,
         digit::<7>,
     ];

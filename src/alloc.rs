@@ -184,11 +184,11 @@ fn recorded(block: *mut u8, layout: Layout) -> *mut u8 {
     block
 }
 
-/// The same between windows, while calls are timed, and while scopes are open.
+/// The same where blocks are sampled, between windows, while calls are timed, and
+/// while scopes are open.
 impl<A: GlobalAlloc> Alloc<A> {
     /// # Safety
     /// As for [`GlobalAlloc::alloc`].
-    #[cold]
     #[inline(never)]
     unsafe fn special_alloc(
         &self,
@@ -196,6 +196,76 @@ impl<A: GlobalAlloc> Alloc<A> {
         layout: Layout,
         zeroed: bool,
     ) -> *mut u8 {
+        if !recording.is_sampled() {
+            // SAFETY: the caller's promises are this method's.
+            return unsafe { self.rare_alloc(recording, layout, zeroed) };
+        }
+        // SAFETY: the caller's promises are the inner allocator's.
+        let block = self.served(|inner| unsafe {
+            match zeroed {
+                true => inner.alloc_zeroed(layout),
+                false => inner.alloc(layout),
+            }
+        });
+        if !block.is_null() && !recording.is_shut() {
+            ENGINE.sample(recording.word(), block as usize, layout.size());
+        }
+        block
+    }
+
+    /// # Safety
+    /// As for [`GlobalAlloc::dealloc`].
+    #[inline(never)]
+    unsafe fn special_dealloc(&self, recording: HeapRecording, block: *mut u8, layout: Layout) {
+        if !recording.is_sampled() {
+            // SAFETY: the caller's promises are this method's.
+            return unsafe { self.rare_dealloc(recording, block, layout) };
+        }
+        if ENGINE.may_have_sampled(block as usize) {
+            ENGINE.on_sampled_free(block as usize, layout.size());
+        }
+        // SAFETY: the caller's promises are the inner allocator's.
+        self.served(|inner| unsafe { inner.dealloc(block, layout) });
+    }
+
+    /// Of a sampled block that is reallocated nothing goes on: the new block is
+    /// sampled or not as any other.
+    ///
+    /// # Safety
+    /// As for [`GlobalAlloc::realloc`].
+    #[inline(never)]
+    unsafe fn special_realloc(
+        &self,
+        recording: HeapRecording,
+        block: *mut u8,
+        layout: Layout,
+        new_size: usize,
+    ) -> *mut u8 {
+        if !recording.is_sampled() {
+            // SAFETY: the caller's promises are this method's.
+            return unsafe { self.rare_realloc(recording, block, layout, new_size) };
+        }
+        let old = (block as usize, layout.size());
+        let taken = match ENGINE.may_have_sampled(old.0) {
+            true => ENGINE.before_sampled_realloc(old.0),
+            false => None,
+        };
+        // SAFETY: the caller's promises are the inner allocator's.
+        let block = self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
+        if let Some(taken) = taken {
+            ENGINE.after_sampled_realloc(taken, old, block.is_null());
+        }
+        if !block.is_null() && !recording.is_shut() {
+            ENGINE.sample(recording.word(), block as usize, new_size);
+        }
+        block
+    }
+
+    /// # Safety
+    /// As for [`GlobalAlloc::alloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn rare_alloc(&self, recording: HeapRecording, layout: Layout, zeroed: bool) -> *mut u8 {
         let call = || {
             // SAFETY: the caller's promises are the inner allocator's.
             self.served(|inner| unsafe {
@@ -223,7 +293,7 @@ impl<A: GlobalAlloc> Alloc<A> {
     /// As for [`GlobalAlloc::dealloc`].
     #[cold]
     #[inline(never)]
-    unsafe fn special_dealloc(&self, recording: HeapRecording, block: *mut u8, layout: Layout) {
+    unsafe fn rare_dealloc(&self, recording: HeapRecording, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's promises are the inner allocator's.
         let call = || self.served(|inner| unsafe { inner.dealloc(block, layout) });
         if recording.has_scopes() {
@@ -245,7 +315,7 @@ impl<A: GlobalAlloc> Alloc<A> {
     /// As for [`GlobalAlloc::realloc`].
     #[cold]
     #[inline(never)]
-    unsafe fn special_realloc(
+    unsafe fn rare_realloc(
         &self,
         recording: HeapRecording,
         block: *mut u8,

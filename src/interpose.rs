@@ -53,9 +53,14 @@ fn allocated(block: *mut c_void, bytes: usize) -> *mut c_void {
         && (!recording.is_shut() || recording.has_scopes())
     {
         passing::with_thread(&ENGINE, || {
-            match recording.has_scopes() {
-                true => ENGINE.on_alloc_beside_scopes(recording, block.addr(), bytes),
-                false => ENGINE.on_alloc(block.addr(), bytes),
+            if recording.is_sampled() {
+                if !ENGINE.sample(recording.word(), block.addr(), bytes) {
+                    return;
+                }
+            } else if recording.has_scopes() {
+                ENGINE.on_alloc_beside_scopes(recording, block.addr(), bytes);
+            } else {
+                ENGINE.on_alloc(block.addr(), bytes);
             }
             // Without memory for its size its free will be counted as one that
             // was not recorded.
@@ -65,16 +70,28 @@ fn allocated(block: *mut c_void, bytes: usize) -> *mut c_void {
     block
 }
 
+/// Whether the block may be one that was recorded.
+#[inline(always)]
+fn may_know(recording: HeapRecording, block: *mut c_void) -> bool {
+    match recording.is_sampled() {
+        true => ENGINE.may_have_sampled(block.addr()),
+        false => recording.knows_most() || ENGINE.may_know(block.addr()),
+    }
+}
+
 #[inline(always)]
 fn about_to_free(block: *mut c_void) {
     if let Some(recording) = recording()
         && !block.is_null()
-        && (recording.knows_most() || ENGINE.may_know(block.addr()))
+        && may_know(recording, block)
     {
         passing::with_thread(&ENGINE, || {
             match ENGINE.recorder().c_sizes.remove(block.addr()) {
                 Some(bytes) if recording.has_scopes() => {
                     ENGINE.on_free_beside_scopes(block.addr(), bytes);
+                }
+                Some(bytes) if recording.is_sampled() => {
+                    ENGINE.on_sampled_free(block.addr(), bytes);
                 }
                 Some(bytes) => ENGINE.on_free(block.addr(), bytes),
                 None => ENGINE.on_unsized_free(block.addr()),
@@ -147,6 +164,10 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
         // null; an allocator that returns a new block instead has it recorded.
         return allocated(unsafe { real::realloc(block, bytes) }, bytes);
     }
+    if recording.is_sampled() {
+        // SAFETY: the caller's promise.
+        return unsafe { sampled_realloc(recording, block, bytes) };
+    }
     passing::with_thread(&ENGINE, || {
         if recording.has_scopes() {
             // SAFETY: the caller's promise.
@@ -178,6 +199,41 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
         }
         new
     })
+}
+
+/// The old block is no more, and the new one is sampled or not as any other.
+///
+/// # Safety
+/// As C says of `realloc`, of a block and a size that are not 0.
+unsafe fn sampled_realloc(
+    recording: HeapRecording,
+    block: *mut c_void,
+    bytes: usize,
+) -> *mut c_void {
+    let sizes = &ENGINE.recorder().c_sizes;
+    let known = may_know(recording, block);
+    let old = known.then(|| {
+        passing::with_thread(&ENGINE, || {
+            let taken = ENGINE.before_sampled_realloc(block.addr())?;
+            Some((taken, sizes.remove(block.addr())))
+        })
+    });
+    // SAFETY: the caller's promise.
+    let new = unsafe { real::realloc(block, bytes) };
+    if let Some((taken, old_bytes)) = old.flatten() {
+        passing::with_thread(&ENGINE, || match old_bytes {
+            Some(old_bytes) => {
+                let failed = new.is_null();
+                ENGINE.after_sampled_realloc(taken, (block.addr(), old_bytes), failed);
+                if failed {
+                    let _ = sizes.insert(block.addr(), old_bytes);
+                }
+            }
+            // Rust's own block, of a size that is not known here.
+            None => ENGINE.after_unsized_sampled_realloc(taken, block.addr(), new.is_null()),
+        });
+    }
+    allocated(new, bytes)
 }
 
 /// # Safety

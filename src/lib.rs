@@ -61,7 +61,7 @@ pub use heapledger_formats::metric::Metric;
 pub use profiler::{Profiler, ProfilerBuilder, check_assert_condition};
 pub use report::output::{Format, Output};
 pub use snapshot::{Snapshot, SnapshotError};
-pub use stats::{AdHocStats, HeapStats, ad_hoc_event};
+pub use stats::{AdHocStats, HeapGauges, HeapStats, ad_hoc_event};
 #[doc(hidden)]
 pub use testing::macro_support;
 pub use testing::scope::{Entered, Instrumented, Scope, measure, measure_counts};

@@ -58,6 +58,61 @@ impl HeapStats {
     }
 }
 
+/// The heap profile in progress, for a metrics endpoint: no thread is stopped or kept
+/// waiting, so it can be read as often as one likes.
+///
+/// Counts of threads that allocate meanwhile are read at slightly different
+/// moments. In a [sampled](crate::ProfilerBuilder::sample_bytes) run all of them are
+/// estimates.
+///
+/// # Examples
+/// ```
+/// #[global_allocator]
+/// static ALLOC: heapledger::Alloc = heapledger::Alloc;
+///
+/// fn main() {
+///     let _profiler = heapledger::Profiler::builder().testing().build();
+///     let numbers = vec![1_u32, 2, 3];
+///     let gauges = heapledger::HeapGauges::read().expect("a run is in progress");
+///     println!("heap_live_bytes {}", gauges.live_bytes);
+///     drop(numbers);
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeapGauges {
+    /// Blocks allocated since the start; a reallocation counts as one more.
+    pub total_blocks: u64,
+    /// Bytes allocated since the start.
+    pub total_bytes: u64,
+    /// Blocks live now.
+    pub live_blocks: u64,
+    /// Bytes live now.
+    pub live_bytes: u64,
+    /// The most bytes that were live at once, as far as threads have told: see
+    /// [`HeapStats::max_bytes`].
+    pub max_bytes: u64,
+    /// Mean number of bytes from a sample to the next; None: every block is recorded.
+    pub sample_bytes: Option<u64>,
+}
+
+impl HeapGauges {
+    /// Reads the counters. None: no heap profile is in progress.
+    pub fn read() -> Option<Self> {
+        let (totals, sample_bytes) = ENGINE.gauges()?;
+        // What one thread freed and another allocated may be read in the wrong order.
+        let live = |count: u64| (count as i64).max(0) as u64;
+        Some(Self {
+            total_blocks: totals.total_blocks,
+            total_bytes: totals.total_bytes,
+            live_blocks: live(totals.live_blocks),
+            live_bytes: live(totals.live_bytes),
+            max_bytes: totals.peak_bytes.max(live(totals.live_bytes)),
+            sample_bytes,
+        })
+    }
+}
+
 /// Totals of the ad hoc profile in progress.
 ///
 /// # Examples

@@ -203,6 +203,9 @@ pub struct PointExtension {
     pub copied_bytes: u64,
     /// The largest block.
     pub largest_bytes: u64,
+    /// What the figures rest on, where blocks were sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
     /// How much of the blocks was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub touch: Option<Touch>,
@@ -228,6 +231,23 @@ pub struct ProcessShare {
     pub peak_bytes: u64,
     /// Its [`Counts::end_bytes`].
     pub end_bytes: u64,
+}
+
+/// Figures of a sampled run: how many blocks were sampled, and between what the figures lie with a
+/// certainty of 95 %.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Estimate {
+    /// Blocks that were sampled.
+    pub samples: u64,
+    /// Of [`Counts::total_bytes`].
+    pub tb: (u64, u64),
+    /// Of [`Counts::total_blocks`].
+    pub tbk: (u64, u64),
+    /// Of [`Counts::end_bytes`].
+    pub eb: (u64, u64),
+    /// Of [`Counts::end_blocks`].
+    pub ebk: (u64, u64),
 }
 
 /// An estimate of what was written. Blocks are either measured or not; the figures but the last

@@ -1,6 +1,6 @@
 //! Points that become one.
 
-use crate::model::{AllocatorTime, Counts, PointExtension, Touch};
+use crate::model::{AllocatorTime, Counts, Estimate, PointExtension, Touch};
 
 impl Counts {
     /// Adds another point's figures. What is known of the largest moment of both is a lower bound:
@@ -37,6 +37,7 @@ impl PointExtension {
         self.reallocs = self.reallocs.saturating_add(other.reallocs);
         self.copied_bytes = self.copied_bytes.saturating_add(other.copied_bytes);
         self.largest_bytes = self.largest_bytes.max(other.largest_bytes);
+        self.estimate = both(self.estimate, other.estimate, Estimate::plus);
         self.touch = both(self.touch, other.touch, Touch::plus);
         self.time = both(self.time, other.time, AllocatorTime::plus);
     }
@@ -44,6 +45,25 @@ impl PointExtension {
 
 fn both<T>(a: Option<T>, b: Option<T>, plus: impl FnOnce(T, T) -> T) -> Option<T> {
     Some(plus(a?, b?))
+}
+
+impl Estimate {
+    /// The intervals of two sums lie within the sums of the intervals.
+    fn plus(self, other: Self) -> Self {
+        let sum = |(low, high): (u64, u64), (other_low, other_high): (u64, u64)| {
+            (
+                low.saturating_add(other_low),
+                high.saturating_add(other_high),
+            )
+        };
+        Self {
+            samples: self.samples.saturating_add(other.samples),
+            tb: sum(self.tb, other.tb),
+            tbk: sum(self.tbk, other.tbk),
+            eb: sum(self.eb, other.eb),
+            ebk: sum(self.ebk, other.ebk),
+        }
+    }
 }
 
 impl Touch {

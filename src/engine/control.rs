@@ -9,7 +9,7 @@ use std::sync::atomic::{
 
 /// A value of the control word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Control(u32);
+pub(crate) struct Control(pub(super) u32);
 
 impl Control {
     /// Unlike every value that the word takes.
@@ -38,6 +38,8 @@ impl Control {
     const HEAP: u32 = 1 << 11;
     /// Some of the inner allocator's calls are timed.
     pub(crate) const TIMED: u32 = 1 << 6;
+    /// Only some blocks are recorded.
+    pub(crate) const SAMPLED: u32 = 1 << 10;
 
     const FLAG_BITS: u32 = 12;
 
@@ -74,7 +76,7 @@ impl HeapRecording {
     /// call is timed.
     #[inline(always)]
     pub(crate) fn is_plain(self) -> bool {
-        self.word & (Control::SHUT | Control::TIMED | Control::SCOPES) == 0
+        self.word & (Control::SHUT | Control::SAMPLED | Control::TIMED | Control::SCOPES) == 0
     }
 
     /// Whether scopes are open.
@@ -95,10 +97,21 @@ impl HeapRecording {
         Control(self.word).records_run()
     }
 
-    /// Whether new blocks are left out.
+    /// Whether all new blocks are left out.
     #[inline(always)]
     pub(crate) fn is_shut(self) -> bool {
         self.word & Control::SHUT != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_sampled(self) -> bool {
+        self.word & Control::SAMPLED != 0
+    }
+
+    /// The control word, to be compared only.
+    #[inline(always)]
+    pub(crate) fn word(self) -> u32 {
+        self.word
     }
 }
 

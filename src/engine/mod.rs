@@ -17,6 +17,7 @@ pub(crate) mod thread_end;
 pub(crate) mod timing;
 #[cfg(feature = "interpose")]
 mod unsized_blocks;
+mod sampling;
 mod windows;
 pub(crate) mod scopes;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use crate::record::timeline;
 use crate::record::{Recorder, Sums};
 use control::{Control, ControlWord, HeapRecording};
 use parking_lot::MutexGuard;
+use sampling::Sampling;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::{
@@ -78,6 +80,7 @@ pub(crate) struct Engine {
     /// Operations of signal handlers on threads that were getting or giving
     /// back their block.
     in_transit: Refused,
+    sampling: Sampling,
     /// Pauses that gave up on a suspended thread.
     torn_readings: AtomicU64,
     pub(crate) timing: Timing,
@@ -121,6 +124,10 @@ pub(crate) struct RunSettings {
     pub(crate) timed: bool,
     /// Innermost frames to keep.
     pub(crate) frame_limit: usize,
+    /// Mean number of bytes from a sample to the next; 0: every block is recorded.
+    pub(crate) sample_bytes: u64,
+    /// What samples are drawn from.
+    pub(crate) sample_seed: u64,
 }
 
 impl Rules for Engine {
@@ -151,6 +158,7 @@ impl Engine {
             run: AtomicU32::new(0),
             blockless: AtomicU64::new(0),
             in_transit: Refused::new(),
+            sampling: Sampling::new(),
             torn_readings: AtomicU64::new(0),
             timing: Timing::new(),
         }
@@ -757,6 +765,8 @@ impl Engine {
             self.torn_readings.store(0, Relaxed);
             self.frame_limit.store(settings.frame_limit, Relaxed);
             self.in_transit.reset();
+            self.sampling
+                .start(settings.sample_bytes, settings.sample_seed);
             self.run.fetch_add(1, Relaxed);
         });
         let flag = |on, flag| if on { flag } else { 0 };
@@ -767,6 +777,7 @@ impl Engine {
                 | flag(settings.copies, Control::COPIES)
                 | flag(settings.exact, Control::EXACT)
                 | flag(settings.timed, Control::TIMED)
+                | flag(settings.sample_bytes != 0, Control::SAMPLED)
                 | flag(registry.alive > 1, Control::MANY),
             0,
         );
@@ -784,6 +795,7 @@ impl Engine {
             | Control::COPIES
             | Control::EXACT
             | Control::SHUT
+            | Control::SAMPLED
             | Control::TIMED;
         if exact::COUNTS_ACCESSES {
             // As long as threads wait in front of their frees, blocks stay readable.
@@ -801,6 +813,23 @@ impl Engine {
         self.pausing(&registry, own, || self.recorder.totals(self.books()))
     }
 
+    /// About the present totals, and the mean distance of samples if there are any;
+    /// no thread waits. None: no heap run is in progress.
+    pub(crate) fn gauges(&self) -> Option<(Totals, Option<u64>)> {
+        self.records_heap()?;
+        let mut totals = Totals::default();
+        for thread in self.threads.iter() {
+            // SAFETY: blocks stay mapped.
+            unsafe {
+                let book = &raw mut (*thread.as_ptr()).book;
+                Book::add_gauges_to(book, &mut totals);
+            }
+        }
+        totals.peak_bytes = self.recorder.peak.max_bytes();
+        let sample_bytes = self.sampling.mean_bytes();
+        Some((totals, (sample_bytes != 0).then_some(sample_bytes)))
+    }
+
     /// All counts at one moment, and for how many nanoseconds that kept others
     /// from recording.
     pub(crate) fn read(&'static self) -> (Sums, Moment, u64) {
@@ -811,6 +840,9 @@ impl Engine {
             // Room is made outside of the pause: nothing is allocated in it.
             let sites = self.recorder.site_numbers() + 64;
             sums.by_site.resize(sites, Default::default());
+            if self.sampling.mean_bytes() != 0 {
+                sums.samples.resize(sites, Default::default());
+            }
             if self.timing.is_on() {
                 sums.time_by_site.resize(sites, Default::default());
             }

@@ -24,6 +24,8 @@ pub(crate) enum NoScope {
     NoThread,
     /// The profiler itself is at work on this thread.
     Busy,
+    /// The run in progress does not see every block.
+    Sampled,
 }
 
 /// A scope's counts, at one moment.
@@ -340,6 +342,9 @@ impl Engine {
         // SAFETY: this thread's own block.
         let parent = unsafe { own.as_ref() }.scope.get();
         let registry = self.registry.lock();
+        if self.control.get().has(Control::SAMPLED) {
+            return Err(NoScope::Sampled);
+        }
         let scopes = &self.recorder.scopes;
         if scopes.want_sweep() {
             let has_run = self.control.get().has_run();

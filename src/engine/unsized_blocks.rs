@@ -37,4 +37,22 @@ impl Engine {
         }
         self.after_realloc(None, (old_address, 0), (address, bytes));
     }
+
+    /// As [`Self::after_unsized_realloc`], of a sampled block; the new one is not recorded.
+    #[inline(never)]
+    pub(crate) fn after_unsized_sampled_realloc(
+        &'static self,
+        taken: Taken,
+        old_address: usize,
+        failed: bool,
+    ) {
+        if failed {
+            // Put back as it was: no size is looked at.
+            return self.after_sampled_realloc(taken, (old_address, 0), true);
+        }
+        if let Some(inside) = self.enter(Operation::Free) {
+            let count = &inside.thread.unsized_frees;
+            count.set(count.get() + 1);
+        }
+    }
 }

@@ -247,6 +247,7 @@ mod tests {
                 let address = base + offset;
                 prop_assert!(map.may_hold(address) || !model.contains_key(&address));
                 prop_assert_eq!(map.get(address), model.get(&address).copied());
+                prop_assert!(!map.may_hold(address) || !model.is_empty());
                 if insert {
                     prop_assert_eq!(map.insert(address, site(n)), Ok(model.insert(address, site(n))));
                 } else {

@@ -7,6 +7,7 @@ use crate::record::chunks::Chunks;
 use crate::record::counter::{Counter32, Counter64};
 use crate::record::peak::{Amount, Mode, Peak, SLACK_DIVISOR};
 use crate::record::realloc_counters::ReallocCounters;
+use crate::record::sampling::{SampleCounters, SampleSum};
 use crate::record::site_cache::SiteCache;
 use crate::record::site_counters::{Change, SiteCounters, SiteSum};
 use crate::record::sites::{MAX_SITES, OVERFLOW, SiteId, Sites};
@@ -48,6 +49,7 @@ pub(crate) struct Book {
     others: Amount,
     counters: Chunks<SiteCounters, { MAX_SITES / CHUNK }, CHUNK>,
     reallocs: Chunks<ReallocCounters, { MAX_SITES / CHUNK }, CHUNK>,
+    samples: Chunks<SampleCounters, { MAX_SITES / CHUNK }, CHUNK>,
     pub(crate) cache: SiteCache,
     pub(crate) times: TimeCounters,
 }
@@ -210,6 +212,13 @@ impl Book {
         Ok(())
     }
 
+    /// What is known of the samples of a site, beside its counts.
+    pub(crate) fn samples(&self, site: SiteId) -> Result<&SampleCounters, NoCounters> {
+        self.samples
+            .get_or_map(site.get() as usize)
+            .ok_or(NoCounters)
+    }
+
     pub(crate) fn reallocs(&self, site: SiteId) -> Result<&ReallocCounters, NoCounters> {
         self.reallocs
             .get_or_map(site.get() as usize)
@@ -243,6 +252,26 @@ impl Book {
         totals.peak_bytes = totals.peak_bytes.wrapping_add(peak.bytes);
     }
 
+    /// As [`Self::add_to`], without the peak, and while the book is in use.
+    ///
+    /// # Safety
+    /// `book` is one that stays mapped.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn add_gauges_to(book: *const Self, totals: &mut Totals) {
+        // SAFETY: the caller's promise; atomics, and no reference to the whole.
+        let counters = unsafe {
+            [
+                (&(*book).total_blocks, &mut totals.total_blocks),
+                (&(*book).total_bytes, &mut totals.total_bytes),
+                (&(*book).live_blocks, &mut totals.live_blocks),
+                (&(*book).live_bytes, &mut totals.live_bytes),
+            ]
+        };
+        for (counter, sum) in counters {
+            *sum = sum.wrapping_add(counter.get());
+        }
+    }
+
     /// Adds this book's counts by site to `sums`, which is indexed by site
     /// number.
     pub(crate) fn add_sites_to(&self, sums: &mut [SiteSum], epoch: u32) {
@@ -261,6 +290,20 @@ impl Book {
         }
     }
 
+    /// As [`Self::add_sites_to`], what is known of samples.
+    pub(crate) fn add_samples_to(&self, sums: &mut [SampleSum]) {
+        let mut site = 0;
+        while site < sums.len() {
+            match self.samples.get(site) {
+                Some(samples) => {
+                    samples.add_to(&mut sums[site]);
+                    site += 1;
+                }
+                None => site = (site / CHUNK + 1) * CHUNK,
+            }
+        }
+    }
+
     /// Back to an empty book; what the cache knows stays true.
     ///
     /// # Safety
@@ -272,6 +315,7 @@ impl Book {
             self.counters.zero();
             self.reallocs.zero();
             self.times.reset();
+            self.samples.zero();
         }
         for total in [
             &self.live_bytes,

@@ -29,6 +29,20 @@ impl Counter64 {
     }
 }
 
+/// As [`Counter64`], with a fraction.
+#[derive(Debug)]
+pub(crate) struct CounterF64(AtomicU64);
+
+impl CounterF64 {
+    pub(crate) fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Relaxed))
+    }
+
+    pub(crate) fn add(&self, amount: f64) {
+        self.0.store((self.get() + amount).to_bits(), Relaxed);
+    }
+}
+
 /// As [`Counter64`], in 32 bits.
 #[derive(Debug, Default)]
 pub(crate) struct Counter32(AtomicU32);

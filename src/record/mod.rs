@@ -24,6 +24,7 @@ pub(crate) mod odd_blocks;
 pub(crate) mod c_sizes;
 pub(crate) mod site_counters;
 pub(crate) mod site_max;
+pub(crate) mod sampling;
 pub(crate) mod realloc_counters;
 pub(crate) mod time_counters;
 pub(crate) mod peak;
@@ -40,6 +41,7 @@ mod model_tests;
 use block_map::BlockMap;
 use book::Book;
 use peak::Peak;
+use sampling::{SampleSum, SampledAddresses};
 use scope::slots::Slots;
 use site_counters::{Change, SiteSum};
 use sites::{Site, SiteId, Sites};
@@ -55,6 +57,7 @@ pub(crate) struct Recorder {
     pub(crate) scopes: Slots,
     #[cfg(feature = "interpose")]
     pub(crate) c_sizes: c_sizes::CSizes,
+    sampled: SampledAddresses,
 }
 
 /// A reading of all books, still by site number and in ticks.
@@ -62,6 +65,8 @@ pub(crate) struct Recorder {
 pub(crate) struct Sums {
     pub(crate) totals: Totals,
     pub(crate) by_site: Vec<SiteSum>,
+    /// Of a sampled run, as long as `by_site`; else empty.
+    pub(crate) samples: Vec<SampleSum>,
     /// Sites that several threads have used.
     pub(crate) shared_sites: u64,
     /// What was live over time.
@@ -84,6 +89,7 @@ impl Recorder {
             scopes: Slots::new(),
             #[cfg(feature = "interpose")]
             c_sizes: c_sizes::CSizes::new(),
+            sampled: SampledAddresses::new(),
         }
     }
 
@@ -142,6 +148,12 @@ impl Recorder {
     /// The site of the block at `address`.
     pub(crate) fn site_of_block(&self, address: usize) -> Option<SiteId> {
         self.site_in_run(self.blocks.get(address)?)
+    }
+
+    /// As [`Self::may_know`], while blocks are sampled.
+    #[inline(always)]
+    pub(crate) fn may_have_sampled(&self, address: usize) -> bool {
+        self.sampled.may_hold(address)
     }
 
     /// The block at `address` is about to be freed, to move or to change its
@@ -233,6 +245,7 @@ impl Recorder {
             book.add_sites_to(&mut sums.by_site, epoch);
             book.times.add_to(&mut sums.time);
             book.times.add_sites_to(&mut sums.time_by_site);
+            book.add_samples_to(&mut sums.samples);
         }
         for (sum, id) in sums.by_site.iter_mut().skip(1).zip(self.sites.ids()) {
             let is_shared = self.sites.facts(id).is_shared();
@@ -248,11 +261,12 @@ impl Recorder {
 
     /// Turns a reading into sites and stacks. `end` is the time of the reading.
     pub(crate) fn resolve(&self, sums: &Sums, scale: Scale, end: u64) -> Vec<SiteCounts> {
-        let sites = self.used_sites(sums).map(|(_, sum, site)| {
+        let sites = self.used_sites(sums).map(|(number, sum, site)| {
             let end_blocks = u64::from(sum.live.blocks);
             let lifetimes = sum
                 .lifetime_ticks
                 .wrapping_add(end.wrapping_mul(end_blocks));
+            let samples = sums.samples.get(number).copied();
             let mut counts = Counts {
                 total_blocks: sum.total_blocks,
                 total_bytes: sum.total_bytes,
@@ -266,10 +280,13 @@ impl Recorder {
                 peak_blocks: u64::from(sum.peak.blocks),
                 end_bytes: sum.live.bytes,
                 end_blocks,
-                largest_bytes: site.largest_bytes(),
+                // Counted by weight where blocks are sampled.
+                largest_bytes: samples
+                    .map_or_else(|| site.largest_bytes(), |samples| samples.largest_bytes),
                 reallocs: sum.reallocs,
                 kept_bytes: sum.kept_bytes,
                 copied_bytes: sum.copied_bytes,
+                samples: samples.unwrap_or_default(),
             };
             // Between two publications of a shared site the maximum may have
             // been missed, but what it held at these moments is known.
@@ -351,6 +368,7 @@ impl Recorder {
     /// No other thread counts meanwhile, and all books are reset too.
     pub(crate) unsafe fn reset(&self, now: u64) {
         self.peak.reset(now);
+        self.sampled.clear();
         // SAFETY: the caller's promise.
         unsafe {
             self.sites.reset_max();

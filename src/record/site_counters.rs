@@ -72,6 +72,34 @@ impl Change {
         }
     }
 
+    /// `blocks` blocks of equal size, at once.
+    pub(crate) fn alloc_of(blocks: u64, bytes: usize, now: u64) -> Self {
+        let all_bytes = blocks.wrapping_mul(bytes as u64);
+        Self {
+            allocated_blocks: blocks,
+            allocated_bytes: all_bytes,
+            live: Amount {
+                bytes: all_bytes,
+                blocks,
+            },
+            ticks: blocks.wrapping_mul(now).wrapping_neg(),
+        }
+    }
+
+    /// `blocks` blocks of equal size, at once.
+    pub(crate) fn free_of(blocks: u64, bytes: usize, now: u64) -> Self {
+        let all = Amount {
+            bytes: blocks.wrapping_mul(bytes as u64),
+            blocks,
+        };
+        Self {
+            allocated_blocks: 0,
+            allocated_bytes: 0,
+            live: Amount::default().minus(all),
+            ticks: blocks.wrapping_mul(now),
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn free(bytes: usize, now: u64) -> Self {
         Self {

@@ -3,6 +3,7 @@
 
 pub(crate) use super::accesses::{Accesses, CountedAccesses, SiteAccesses};
 pub(crate) use crate::capture::module_map::Module;
+pub(crate) use crate::record::sampling::SampleSum;
 use crate::record::time_counters::Call;
 
 /// What was profiled.
@@ -64,7 +65,7 @@ impl Totals {
 }
 
 /// One site's counts; a site is one distinct captured stack.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) total_blocks: u64,
     pub(crate) total_bytes: u64,
@@ -89,6 +90,8 @@ pub(crate) struct Counts {
     pub(crate) kept_bytes: u64,
     /// Of that, what they copied because the block moved.
     pub(crate) copied_bytes: u64,
+    /// What all of these rest on, in a sampled run.
+    pub(crate) samples: SampleSum,
 }
 
 /// A frame in the stack tree. A stack is a node and its ancestors, innermost
@@ -103,7 +106,7 @@ pub(crate) struct Node {
 }
 
 /// A distinct stack and its counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SiteCounts {
     /// Index into [`Snapshot::nodes`] of the innermost frame.
     pub(crate) leaf: u32,
@@ -223,6 +226,9 @@ pub(crate) struct Snapshot {
     pub(crate) timeline: Vec<MomentInTime>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) modules: Vec<Module>,
+    /// Mean number of bytes from a sample to the next, where blocks were sampled:
+    /// then all counts are estimates.
+    pub(crate) sample_bytes: Option<u64>,
     pub(crate) refusals: Refusals,
     /// Which capture back end took the stacks, for the summary.
     pub(crate) capture: &'static str,

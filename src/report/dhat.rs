@@ -9,6 +9,7 @@ use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 use super::accesses::{PointAccesses, run_lengths};
+use super::estimate::Intervals;
 use super::frames::FrameId;
 use super::profile::{Point, Profile};
 use crate::record::snapshot::{Accesses, AllocatorTime, Counts, Kind, MomentInTime};
@@ -102,6 +103,9 @@ struct Extension<'a> {
     version: u32,
     /// The back end that took the stacks.
     capture: &'static str,
+    /// Where it is there, all figures are estimates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample_bytes: Option<u64>,
     exact: Exactness,
     refused: Refused,
     /// The program's processor time, without the profiler's.
@@ -204,8 +208,9 @@ impl<'a> Extension<'a> {
         Extension {
             version: 1,
             capture: profile.snapshot.capture,
+            sample_bytes: profile.snapshot.sample_bytes,
             exact: Exactness {
-                peak: refusals.peak_slack_bytes == 0,
+                peak: refusals.peak_slack_bytes == 0 && profile.snapshot.sample_bytes.is_none(),
                 peak_slack_bytes: refusals.peak_slack_bytes,
                 bounded_max_sites: refusals.bounded_max_sites,
                 merged_points: profile.merged_points,
@@ -236,6 +241,7 @@ struct ProgramPoints<'a> {
 
 #[derive(Serialize)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, to be written")]
 enum ProgramPoint<'a> {
     Heap {
         tb: u64,
@@ -280,6 +286,19 @@ struct PointExtension {
     /// Of the bytes written (`wb`): found because they have changed.
     #[serde(skip_serializing_if = "is_zero")]
     untold_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimate: Option<Estimate>,
+}
+
+/// What a point of a sampled run rests on: how many blocks were sampled, and
+/// the 95 % intervals of the figures of these names.
+#[derive(Serialize)]
+struct Estimate {
+    samples: u64,
+    tb: (u64, u64),
+    tbk: (u64, u64),
+    eb: (u64, u64),
+    ebk: (u64, u64),
 }
 
 impl PointExtension {
@@ -287,9 +306,22 @@ impl PointExtension {
         counts: &Counts,
         time: Option<&AllocatorTime>,
         accesses: Option<PointAccesses<'_>>,
+        sample_bytes: Option<u64>,
     ) -> PointExtension {
         let bytes = accesses.map(|accesses| accesses.bytes).unwrap_or_default();
+        let estimate = sample_bytes.map(|sample_bytes| {
+            let intervals = Intervals::of(counts, sample_bytes);
+            let numbers = |(low, high)| (number(low), number(high));
+            Estimate {
+                samples: counts.samples.samples,
+                tb: numbers(intervals.total_bytes),
+                tbk: numbers(intervals.total_blocks),
+                eb: numbers(intervals.end_bytes),
+                ebk: numbers(intervals.end_blocks),
+            }
+        });
         PointExtension {
+            estimate,
             reallocs: number(counts.reallocs),
             copied_bytes: number(counts.copied_bytes),
             largest_bytes: number(counts.largest_bytes),
@@ -355,7 +387,12 @@ impl ProgramPoints<'_> {
                 acc: accesses
                     .and_then(|accesses| accesses.histogram)
                     .map(run_lengths),
-                heapledger: PointExtension::new(counts, self.profile.time(point), accesses),
+                heapledger: PointExtension::new(
+                    counts,
+                    self.profile.time(point),
+                    accesses,
+                    self.profile.snapshot.sample_bytes,
+                ),
                 fs,
             },
         }

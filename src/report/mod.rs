@@ -11,6 +11,7 @@
 
 pub(crate) mod dhat;
 mod dwarf;
+pub(crate) mod estimate;
 mod frames;
 mod names;
 pub(crate) mod output;

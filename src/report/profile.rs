@@ -385,6 +385,7 @@ fn add(sum: &mut Counts, other: &Counts) {
     sum.reallocs += other.reallocs;
     sum.kept_bytes += other.kept_bytes;
     sum.copied_bytes += other.copied_bytes;
+    sum.samples.add(&other.samples);
     (sum.max_bytes, sum.max_blocks) = [
         (sum.max_bytes, sum.max_blocks),
         (other.max_bytes, other.max_blocks),
@@ -399,7 +400,7 @@ fn add(sum: &mut Counts, other: &Counts) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::snapshot::Kind;
+    use crate::record::snapshot::{Kind, SampleSum};
     use crate::report::sample;
 
     fn texts(profile: &Profile<'_>, point: &Point) -> Vec<String> {
@@ -479,6 +480,7 @@ mod tests {
             reallocs: 8,
             kept_bytes: 600,
             copied_bytes: 300,
+            samples: SampleSum::default(),
         };
         assert_eq!(*profile.counts(&profile.points[0]), expected);
         assert_eq!(*profile.counts(&profile.points[1]), sample::counts(12));

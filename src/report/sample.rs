@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::profile::Options;
 use super::trim::Trim;
 use crate::record::snapshot::{
-    Accesses, Counts, Kind, Module, Node, Refusals, SiteCounts, Snapshot, Totals,
+    Accesses, Counts, Kind, Module, Node, Refusals, SampleSum, SiteCounts, Snapshot, Totals,
 };
 
 /// Sites whose counts differ in every field, so that a mix-up of two shows.
@@ -24,6 +24,7 @@ pub(super) fn counts(bytes: u64) -> Counts {
         reallocs: 4,
         kept_bytes: bytes / 6,
         copied_bytes: bytes / 12,
+        samples: SampleSum::default(),
     }
 }
 
@@ -68,6 +69,7 @@ pub(super) fn snapshot(kind: Kind, sites: &[(&[u64], Counts)]) -> Snapshot {
         timeline,
         nodes,
         modules: Vec::new(),
+        sample_bytes: None,
         refusals: Refusals::default(),
         capture: "by hand",
     }

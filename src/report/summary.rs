@@ -3,10 +3,11 @@
 use std::fmt::{self, Write};
 
 use super::allocator_time;
+use super::estimate::Intervals;
 use super::frames::{Frame, FrameId, Place};
 use super::profile::{Point, Profile};
 use super::trim;
-use crate::record::snapshot::{Accesses, Kind};
+use crate::record::snapshot::{Accesses, Counts, Kind};
 
 /// Sites that are named.
 pub(super) const TOP_SITES: usize = 5;
@@ -20,6 +21,12 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
     };
     let units = Units::of(profile.snapshot.kind);
     let totals = &profile.snapshot.totals;
+    if let Some(sample_bytes) = profile.snapshot.sample_bytes {
+        line(format_args!(
+            "Estimates from samples, one in {} bytes; total bytes with the interval of 95 %:",
+            Thousands(sample_bytes)
+        ));
+    }
     line(format_args!(
         "Total:     {}",
         units.amount(totals.total_bytes, totals.total_blocks)
@@ -59,7 +66,7 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
         line(format_args!(
             "{:>2}. {} ({}%) {}",
             rank + 1,
-            units.amount(counts.total_bytes, counts.total_blocks),
+            site_amount(profile, counts, &units),
             Percent {
                 part: counts.total_bytes,
                 whole: totals.total_bytes
@@ -74,6 +81,23 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
         line(format_args!("{sentence}"));
     }
     text
+}
+
+/// What a site allocated; of an estimate, with its interval.
+fn site_amount(profile: &Profile<'_>, counts: &Counts, units: &Units) -> String {
+    let Some(sample_bytes) = profile.snapshot.sample_bytes else {
+        return units.amount(counts.total_bytes, counts.total_blocks);
+    };
+    let (low, high) = Intervals::of(counts, sample_bytes).total_bytes;
+    format!(
+        "about {} {} ({} to {}) in {} {}",
+        Thousands(counts.total_bytes),
+        units.bytes,
+        Thousands(low),
+        Thousands(high),
+        Thousands(counts.total_blocks),
+        units.blocks
+    )
 }
 
 /// A line for each thing that the profile does not hold, or holds as a bound: what,

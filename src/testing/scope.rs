@@ -262,6 +262,9 @@ fn sentence(refusal: NoScope) -> String {
         NoScope::NoSlot(NoSlot::NoMemory) | NoScope::NoThread => {
             "no memory for a scope, or the thread is ending".to_owned()
         }
+        NoScope::Sampled => {
+            "scopes count every block, and the run in progress samples; end it first".to_owned()
+        }
         NoScope::Busy => "a scope is used in a signal handler".to_owned(),
     }
 }

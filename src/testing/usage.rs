@@ -6,7 +6,9 @@ use crate::clock::Scale;
 use crate::engine::scopes::ScopeReading;
 use crate::profiler::command;
 use crate::record::scope::tally::Usage;
-use crate::record::snapshot::{Accesses, Counts, Kind, Refusals, SiteCounts, Snapshot, Totals};
+use crate::record::snapshot::{
+    Accesses, Counts, Kind, Refusals, SampleSum, SiteCounts, Snapshot, Totals,
+};
 use crate::report::profile::{Options, Profile};
 use crate::report::stacks::{self, StackFrame};
 use crate::report::trim::Trim;
@@ -430,6 +432,7 @@ impl Detail {
                     .collect(),
                 nodes,
                 modules: module_map::loaded_modules(),
+                sample_bytes: None,
                 refusals: Refusals::default(),
                 capture: capture::BACK_END,
             }
@@ -465,5 +468,6 @@ fn counts_of(usage: &Usage, scale: Scale, end: u64) -> Counts {
         reallocs: usage.reallocs,
         kept_bytes: usage.kept_bytes,
         copied_bytes: usage.copied_bytes,
+        samples: SampleSum::default(),
     }
 }

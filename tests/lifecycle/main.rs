@@ -18,6 +18,7 @@ mod readings;
 mod windows;
 mod snapshots;
 mod timeline;
+mod sampling;
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;
@@ -39,5 +40,6 @@ fn main() {
         windows::SCENARIOS,
         snapshots::SCENARIOS,
         timeline::SCENARIOS,
+        sampling::SCENARIOS,
     ]);
 }

@@ -88,6 +88,7 @@ struct File {
 /// from the sentences on standard error, which may be put in other words.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Limits {
+    pub(crate) sample_bytes: Option<u64>,
     pub(crate) exact: Exact,
     pub(crate) refused: Refused,
     #[serde(flatten)]
@@ -140,6 +141,7 @@ pub(crate) struct PointExtension {
     pub(crate) copied_bytes: u64,
     pub(crate) largest_bytes: u64,
     time: Option<AllocatorTime>,
+    pub(crate) estimate: Option<Estimate>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -154,6 +156,16 @@ impl AllocatorTime {
     pub(crate) fn total(&self) -> u64 {
         self.alloc_ns + self.realloc_ns + self.free_ns
     }
+}
+
+/// Of a sampled run.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Estimate {
+    pub(crate) samples: u64,
+    pub(crate) tb: (u64, u64),
+    pub(crate) tbk: (u64, u64),
+    pub(crate) eb: (u64, u64),
+    pub(crate) ebk: (u64, u64),
 }
 
 /// A heap profile that obeys the format.
@@ -185,7 +197,8 @@ impl Profile {
         assert!(file.te > 0 && file.tg <= file.te, "{} {}", file.tg, file.te);
         assert_eq!(file.ftbl[0], "[root]");
         let exact = file.heapledger.exact;
-        assert_eq!(exact.peak, exact.peak_slack_bytes == 0);
+        let sampled = file.heapledger.sample_bytes.is_some();
+        assert_eq!(exact.peak, exact.peak_slack_bytes == 0 && !sampled);
         let mut stacks = HashSet::new();
         for point in &file.pps {
             assert!(!point.fs.is_empty(), "{point:?}");
@@ -210,6 +223,19 @@ impl Profile {
             }
             assert!(gb <= mb && eb <= mb && mb <= tb, "{point:?}");
             let extension = &point.heapledger;
+            assert_eq!(extension.estimate.is_some(), sampled);
+            if let Some(estimate) = &extension.estimate {
+                let is_in = |figure, (low, high)| low <= figure && figure <= high;
+                assert!(
+                    is_in(tb, estimate.tb) && is_in(tbk, estimate.tbk),
+                    "{point:?}"
+                );
+                assert!(
+                    is_in(eb, estimate.eb) && is_in(ebk, estimate.ebk),
+                    "{point:?}"
+                );
+                assert!(estimate.samples > 0 && estimate.samples <= tbk, "{point:?}");
+            }
             assert!(extension.reallocs <= tbk && extension.copied_bytes <= tb);
             assert!(extension.largest_bytes <= tb && extension.largest_bytes * tbk >= tb);
             assert!(gbk <= tbk && ebk <= tbk && mbk <= tbk, "{point:?}");
@@ -245,6 +271,10 @@ impl Profile {
     /// Frees by C of blocks whose size is not known.
     pub(crate) fn unsized_frees(&self) -> u64 {
         self.refused().unsized_frees
+    }
+
+    pub(crate) fn sample_bytes(&self) -> Option<u64> {
+        self.file.heapledger.sample_bytes
     }
 
     pub(crate) fn refused(&self) -> Refused {
