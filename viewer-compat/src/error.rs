@@ -14,7 +14,7 @@ pub enum ViewerError {
 impl fmt::Display for ViewerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(message) => write!(f, "the DHAT viewer refused the file: {message}"),
+            Self::Refused(message) => write!(f, "the viewer refused the file: {message}"),
             Self::Missing(what) => write!(f, "{what}"),
             Self::Browser(what) => write!(f, "chromium: {what}"),
         }

@@ -9,10 +9,18 @@
 //! what it swallowed; [`Viewed::assert_sound`] is the one check that every file of ours must pass.
 #![forbid(unsafe_code)]
 
+mod command;
 mod error;
 mod programs;
 mod devtools;
 mod dhat_viewer;
+pub mod firefox;
+pub mod flame_graph;
+pub mod massif;
+pub mod pprof;
+pub mod profiles;
+pub mod speedscope;
+pub mod strict;
 mod viewed;
 mod file_sums;
 

@@ -1,0 +1,151 @@
+//! Firefox Profiler, through its command line program: the same code reads and sums up files there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::command::{npm_file, printed, program};
+use crate::error::ViewerError;
+
+/// Firefox Profiler with a file loaded, as a server of its own; ended when this is dropped.
+#[derive(Debug)]
+pub struct Firefox {
+    session: TempDir,
+    node: PathBuf,
+    script: PathBuf,
+}
+
+/// Its server has half a second to start, which is too little on a busy machine.
+const NOT_READY: &str = "did not become ready";
+const ATTEMPTS: u32 = 20;
+
+/// Where a function stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its file.
+    pub file: String,
+    /// Lines that have something.
+    pub lines: Vec<u64>,
+}
+
+impl Firefox {
+    /// Loads a file of any format that Firefox Profiler knows.
+    pub fn open(file: &Path) -> Result<Self, ViewerError> {
+        let firefox = Self {
+            session: tempfile::tempdir()?,
+            node: program("node", "nodejs")?,
+            script: npm_file("@firefox-devtools/profiler-cli/dist/profiler-cli.js")?,
+        };
+        let mut attempts_left = ATTEMPTS;
+        loop {
+            attempts_left -= 1;
+            match firefox.ask(&["load", &file.to_string_lossy()]) {
+                Ok(_) => return Ok(firefox),
+                Err(ViewerError::Refused(why)) if attempts_left > 0 && why.contains(NOT_READY) => {
+                    let _ = firefox.ask(&["stop", "--all"]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Result<String, ViewerError> {
+        let mut command = Command::new(&self.node);
+        command.arg(&self.script).args(arguments);
+        command.env("PROFILER_CLI_SESSION_DIR", self.session.path());
+        printed(&mut command)
+    }
+
+    fn ask_json(&self, arguments: &[&str]) -> Result<Value, ViewerError> {
+        let mut with_json = arguments.to_vec();
+        with_json.push("--json");
+        let text = self.ask(&with_json)?;
+        serde_json::from_str(&text)
+            .map_err(|error| ViewerError::Refused(format!("no JSON: {error}: {text}")))
+    }
+
+    /// The functions of a thread by what the thread's samples weigh, or by another `strategy`:
+    /// `native-allocations`, `native-retained-allocations`.
+    pub fn functions(
+        &self,
+        thread: &str,
+        strategy: Option<&str>,
+    ) -> Result<Functions, ViewerError> {
+        let mut question = vec!["thread", "functions", "--limit", "0", "--thread", thread];
+        if let Some(strategy) = strategy {
+            question.extend(["--strategy", strategy]);
+        }
+        Ok(Functions(self.ask_json(&question)?))
+    }
+
+    /// Source file and lines of a function's own bytes, in the thread that was asked last.
+    pub fn source(&self, handle: &str) -> Result<Source, ViewerError> {
+        let answer = self.ask_json(&["function", "annotate", handle, "--context", "0"])?;
+        let annotation = &answer["srcAnnotation"];
+        let lines = annotation["lines"].as_array().into_iter().flatten();
+        Ok(Source {
+            file: annotation["filename"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            lines: lines
+                .filter(|line| line["selfSamples"] != 0)
+                .filter_map(|line| line["lineNumber"].as_u64())
+                .collect(),
+        })
+    }
+
+    /// The memory track: how much it rises above its lowest, or none.
+    pub fn memory_range(&self) -> Result<Option<u64>, ViewerError> {
+        let counters = self.ask_json(&["counter", "list"])?;
+        Ok(counters["counters"][0]["stats"][0]["value"].as_u64())
+    }
+
+    /// Shows a part of the time only, in seconds.
+    pub fn zoom(&self, from: f64, to: f64) -> Result<(), ViewerError> {
+        self.ask(&["zoom", "push", &format!("{from},{to}")])?;
+        Ok(())
+    }
+}
+
+impl Drop for Firefox {
+    fn drop(&mut self) {
+        let _ = self.ask(&["stop", "--all"]);
+    }
+}
+
+/// The functions of a call tree.
+#[derive(Clone, Debug)]
+pub struct Functions(Value);
+
+impl Functions {
+    /// What all of them weigh together, without what they call.
+    pub fn sum(&self) -> u64 {
+        let functions = self.0["functions"].as_array().into_iter().flatten();
+        functions
+            .filter_map(|function| function["selfSamples"].as_u64())
+            .sum()
+    }
+
+    /// The call tree's name.
+    pub fn thread(&self) -> &str {
+        self.0["friendlyThreadName"].as_str().unwrap_or_default()
+    }
+
+    /// The handle of a function.
+    pub fn handle(&self, name: &str) -> Option<&str> {
+        let mut functions = self.0["functions"].as_array().into_iter().flatten();
+        let function = functions.find(|function| function["name"] == name)?;
+        function["functionHandle"].as_str()
+    }
+
+    /// Functions' names.
+    pub fn names(&self) -> Vec<&str> {
+        let functions = self.0["functions"].as_array().into_iter().flatten();
+        functions
+            .filter_map(|function| function["name"].as_str())
+            .collect()
+    }
+}
