@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: Valgrind's DHAT viewer, and Chromium to open it in.
+# Installs what the tests need beside Rust: the programs that open our files, and Chromium for those that
+# are web pages.
 # Does nothing, in no time, when all of it is there. Works with Debian's and Ubuntu's apt.
 set -euo pipefail
 
@@ -33,6 +34,9 @@ lacking() {
     have_command cc || echo gcc libc6-dev
     have_command python3 || echo python3
     have_command awk || echo mawk
+    have_command go || echo golang-go
+    have_command node || echo nodejs
+    have_command npm || echo npm
 }
 
 as_root() {
@@ -65,4 +69,13 @@ if [[ ${#packages[@]} -gt 0 ]]; then
         fail "apt-get could not install: ${packages[*]}"
     mapfile -t packages < <(lacking | tr ' ' '\n')
     [[ ${#packages[@]} -eq 0 ]] || fail "installed, but still not found: ${packages[*]}"
+fi
+
+# Those of npm lie beside viewer-compat, in the versions that its lock file names.
+viewers="$(dirname "$0")/../viewer-compat/viewers"
+if ! cmp -s "$viewers/package-lock.json" "$viewers/node_modules/.installed"; then
+    echo "setup: installing what $viewers/package.json names"
+    (cd "$viewers" && npm ci --no-audit --no-fund --ignore-scripts --loglevel error >/dev/null) ||
+        fail "npm could not install what $viewers/package.json names"
+    cp "$viewers/package-lock.json" "$viewers/node_modules/.installed"
 fi

@@ -1,6 +1,8 @@
-//! Opens DHAT files in Valgrind's own viewer and reads back what it shows.
+//! Opens our files in the real programs that read them, and reads back what these show: DHAT's viewer,
+//! [`pprof`], [`firefox`], [`speedscope`], [`massif`]'s `ms_print`, [`flame_graph`]s, and the rules of
+//! [`strict`] readers. [`profiles`] has a profile of every kind.
 //!
-//! The viewer is the page that Valgrind installs, `dh_view.html`, untouched, in a headless Chromium. It is
+//! DHAT's viewer is the page that Valgrind installs, `dh_view.html`, untouched, in a headless Chromium. It is
 //! GPL software: it is found on the machine, never copied into this repository. `scripts/setup.sh`
 //! installs both.
 //!
