@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueHint};
 
-use crate::{convert, diff, merge, report, show, top, view};
+use crate::{convert, diff, merge, report, resolve, show, top, view};
 
 /// Looks at heap profiles: any DHAT file, from heapledger, dhat-rs, heapscope or Valgrind
 #[derive(Debug, Parser)]
@@ -77,6 +77,7 @@ short-lived-blocks, reallocs, copied-bytes; a file has those that its profiler m
     },
     /// Write what other programs open
     #[command(after_help = "Examples:
+  heapledger convert dhat-heap.json --to pprof    # dhat-heap.pb.gz; look: go tool pprof -http : …
   heapledger convert dhat-heap.json --to folded -o - | sort | head")]
     Convert {
         #[command(flatten)]
@@ -95,6 +96,18 @@ short-lived-blocks, reallocs, copied-bytes; a file has those that its profiler m
     #[command(after_help = "Example:
   heapledger merge run-*.json -o all.json --per-process")]
     Merge(#[command(flatten)] merge::Options),
+    /// Add the names that a stripped program's profile lacks
+    #[command(after_help = "Examples:
+  heapledger resolve prof.json --exe target/release/app
+  heapledger resolve prof.json --exe app=symbols/app-1.2.debug -o named.json
+
+Frames and files belong together by name; build ids must be the same.")]
+    Resolve {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        options: resolve::Options,
+    },
     /// Print what a shell needs to complete this command
     #[command(after_help = "Example:
   heapledger completions bash > ~/.local/share/bash-completion/completions/heapledger")]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use heapledger_formats::metric::Metric;
 use heapledger_formats::model::Profile;
-use heapledger_formats::{Error, dhat, flame, folded};
+use heapledger_formats::{Error, dhat, firefox, flame, folded, massif, pprof, speedscope};
 
 use crate::failure::Result;
 use crate::load;
@@ -27,8 +27,16 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
+    /// For `go tool pprof`, Pyroscope, Parca
+    Pprof,
     /// A stack a line, for flame graph tools
     Folded,
+    /// For profiler.firefox.com
+    Firefox,
+    /// For speedscope.app
+    Speedscope,
+    /// For ms_print and massif-visualizer
+    Massif,
     /// For DHAT's viewer, dh_view.html
     Dhat,
 }
@@ -36,7 +44,11 @@ enum Format {
 impl Format {
     fn extension(self) -> &'static str {
         match self {
+            Self::Pprof => "pb.gz",
             Self::Folded => "folded",
+            Self::Firefox => "firefox.json",
+            Self::Speedscope => "speedscope.json",
+            Self::Massif => "massif.out",
             Self::Dhat => "dhat.json",
         }
     }
@@ -55,6 +67,10 @@ impl Format {
                 };
                 folded::write(profile, &options, out)
             }
+            Self::Pprof => pprof::write(profile, &pprof::Options::default(), out),
+            Self::Firefox => firefox::write(profile, &firefox::Options::default(), out),
+            Self::Speedscope => speedscope::write(profile, &speedscope::Options::default(), out),
+            Self::Massif => massif::write(profile, &massif::Options::default(), out),
             Self::Dhat => dhat::write(profile, &dhat::Options::default(), out),
         }
     }

@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod cargo;
 mod top;
 mod show;
 mod convert;
 mod diff;
 mod merge;
+mod resolve;
 mod view;
 mod report;
 mod manual;
@@ -38,9 +40,19 @@ const FAILED: u8 = 2;
 /// The command `heapledger`.
 pub fn heapledger() -> ExitCode {
     let arguments = Arguments::parse();
-    // Colours only where somebody sees them, and NO_COLOR is not set.
+    with_output(|out| run(&arguments.command, out))
+}
+
+/// The command `cargo-heapledger`, which cargo starts as `cargo heapledger`.
+pub fn cargo_heapledger() -> ExitCode {
+    let cargo::Arguments::Heapledger { command } = cargo::Arguments::parse();
+    with_output(|out| cargo::run(&command, out))
+}
+
+/// Colours only where somebody sees them, and NO_COLOR is not set.
+fn with_output(work: impl FnOnce(&mut dyn Write) -> Result<ExitCode>) -> ExitCode {
     let mut out = std::io::BufWriter::new(anstream::stdout().lock());
-    let done = run(&arguments.command, &mut out).and_then(|code| Ok(out.flush().map(|()| code)?));
+    let done = work(&mut out).and_then(|code| Ok(out.flush().map(|()| code)?));
     exit_code(done)
 }
 
@@ -70,6 +82,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
             }
         }
         Command::Merge(options) => merge::run(options, out)?,
+        Command::Resolve { file, options } => resolve::run(&file.path, options, out)?,
         Command::Completions { shell } => manual::completions(*shell, out)?,
         Command::Man { folder } => manual::pages(folder.as_deref(), out)?,
     }

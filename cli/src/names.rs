@@ -21,8 +21,11 @@ const ALLOCATORS: [&str; 14] = [
     "g_malloc",
 ];
 
-/// Crates that take no decision of their own: the one that called them did.
+/// The standard library's crates. They take no decision to allocate: who called them did.
 const STANDARD: [&str; 6] = ["core", "alloc", "std", "proc_macro", "test", "__rustc"];
+
+/// Crates that record allocations.
+const PROFILERS: [&str; 3] = ["dhat", "heapledger", "heapscope"];
 
 /// The crate that a function was written in: from its file where that lies in the standard library or
 /// in cargo's folders, else from its name.
@@ -50,9 +53,18 @@ pub(crate) fn is_standard(frame: &Frame<'_>) -> bool {
         || owner.is_some_and(is_standard_crate)
 }
 
-/// Whether it is one of those crates, by its name.
+/// Whether the function is between a decision to allocate and its record: an allocator's, a profiler's.
+pub(crate) fn is_way_to_allocator(frame: &Frame<'_>) -> bool {
+    ALLOCATORS.contains(&base_name(frame.name).as_str())
+        || frame
+            .file
+            .is_some_and(|file| file.ends_with("alloc/src/alloc.rs"))
+        || crate_of_name(frame.name).is_some_and(|name| PROFILERS.contains(&name))
+}
+
+/// Whether it is one of those crates, by its name; or the table behind every `HashMap`.
 pub(crate) fn is_standard_crate(name: &str) -> bool {
-    STANDARD.contains(&name) || matches!(name, "dhat" | "heapledger" | "heapscope")
+    STANDARD.contains(&name) || PROFILERS.contains(&name) || name == "hashbrown"
 }
 
 /// `library/alloc/src/string.rs`, `…/registry/src/…/serde-1.0.1/src/lib.rs`, or what dhat-rs leaves of
@@ -188,7 +200,7 @@ const CONTAINERS: [(&str, &str, &str); 17] = [
         "std::collections::hash::",
         "HashMap",
     ),
-    ("/hashbrown-", "hashbrown::", "HashMap"),
+    ("hashbrown-", "hashbrown::", "HashMap"),
     ("std/src/io/", "std::io::", "I/O buffer"),
     ("std/src/thread", "std::thread::", "thread"),
     ("std/src/sync/mpmc/", "std::sync::mpmc::", "channel"),

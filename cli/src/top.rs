@@ -86,17 +86,40 @@ pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result
         return print_processes(path, &profile, options.limit, out);
     }
     let sites = Sites::new(&profile);
-    let mut rows = rows(&sites, options.by, options.group);
-    let whole: u128 = rows.iter().map(|row| row.value).sum();
-    let count = rows.len();
-    if options.limit > 0 {
-        rows.truncate(options.limit);
-    }
     if options.json {
+        let mut rows = rows(&sites, options.by, options.group);
+        rows.truncate(if options.limit == 0 {
+            usize::MAX
+        } else {
+            options.limit
+        });
         return print_json(&profile, options, &rows, out);
     }
     print_totals(&profile, out)?;
-    let title = options.by.title(&profile);
+    print_table(&sites, options.by, options.group, options.limit, out)
+}
+
+/// The totals, and the sites with most bytes.
+pub(crate) fn print_summary(profile: &Profile, limit: usize, out: &mut dyn Write) -> Result<()> {
+    print_totals(profile, out)?;
+    let most = Figure::Metric(Metric::TotalBytes);
+    print_table(&Sites::new(profile), most, Grouping::Site, limit, out)
+}
+
+fn print_table(
+    sites: &Sites<'_>,
+    by: Figure,
+    group: Grouping,
+    limit: usize,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let mut rows = rows(sites, by, group);
+    let whole: u128 = rows.iter().map(|row| row.value).sum();
+    let count = rows.len();
+    if limit > 0 {
+        rows.truncate(limit);
+    }
+    let title = by.title(sites.profile);
     let header = ["#", &title, "share", "blocks", "bytes/block", "name"];
     let mut table = Table::new(&header);
     for (index, row) in rows.iter().enumerate() {

@@ -3,25 +3,16 @@
 mod support;
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{big_profile, file, heapledger};
-use viewer_compat::{Browser, Programs};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{big_profile, file, heapledger, read_page};
+use viewer_compat::Browser;
 
 /// A report of `profile` that is loaded; its page is removed with the folder.
 struct Page {
     browser: Browser,
     _folder: tempfile::TempDir,
 }
-
-const UNTIL_READY: &str = r#"
-new Promise(resolve => {
-    const look = () => document.body?.dataset.ready ? resolve() : setTimeout(look, 5);
-    look();
-})"#;
 
 impl Page {
     fn of(profile: &Path) -> Page {
@@ -34,15 +25,7 @@ impl Page {
             page.as_os_str(),
         ]);
         assert!(written.status.success(), "{written:?}");
-        let chromium = Programs::find().unwrap().chromium;
-        let mut browser = Browser::start(&chromium, LIMIT).unwrap();
-        browser.listen().unwrap();
-        let size = json!({"width": 1200, "height": 800, "deviceScaleFactor": 1, "mobile": false});
-        browser
-            .call("Emulation.setDeviceMetricsOverride", size)
-            .unwrap();
-        browser.navigate(&page).unwrap();
-        browser.evaluate(UNTIL_READY).unwrap();
+        let browser = read_page(&page);
         Page {
             browser,
             _folder: folder,

@@ -119,6 +119,9 @@ struct Extension<'a> {
     /// What was live over time.
     #[serde(skip_serializing_if = "Option::is_none")]
     timeline: Option<Timeline<'a>>,
+    /// For names that were not to be had here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    modules: Vec<Module<'a>>,
 }
 
 #[derive(Serialize)]
@@ -143,6 +146,15 @@ fn moments<S: Serializer>(moments: &[MomentInTime], serializer: S) -> Result<S::
         blocks: number(moment.live_blocks),
         peak: moment.is_peak,
     }))
+}
+
+/// A file that frames are of. Their addresses, as they are written, lie from `start` to before `end`.
+#[derive(Serialize)]
+struct Module<'a> {
+    path: &'a str,
+    build_id: &'a str,
+    start: u64,
+    end: u64,
 }
 
 /// Of `rb` and `wb`, in a build that was to count them.
@@ -230,6 +242,15 @@ impl<'a> Extension<'a> {
             timeline: (profile.snapshot.kind == Kind::Heap).then_some(Timeline {
                 moments: &profile.snapshot.timeline,
             }),
+            modules: profile
+                .builds()
+                .map(|(path, build)| Module {
+                    path,
+                    build_id: &build.id,
+                    start: build.addresses.0,
+                    end: build.addresses.1 + 1,
+                })
+                .collect(),
         }
     }
 }

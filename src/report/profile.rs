@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 
 use super::accesses::{AccessSums, PointAccesses};
 use super::frames::{FrameId, Frames};
-use super::symbols::{AddressId, Symbols};
+use super::symbols::{AddressId, Build, Symbols};
 use super::trim::{self, Trim};
 use crate::record::snapshot::{AllocatorTime, Counts, SiteAccesses, Snapshot};
 
@@ -127,6 +127,12 @@ impl<'a> Profile<'a> {
             symbols,
             elided: HashMap::new(),
         }
+    }
+
+    /// The files that frames are of, with their paths.
+    pub(crate) fn builds(&self) -> impl Iterator<Item = (&str, &Build)> {
+        let builds = self.symbols.builds.iter();
+        builds.map(|build| (self.symbols.frames.text(build.path), build))
     }
 
     pub(crate) fn frames(&self) -> &Frames {

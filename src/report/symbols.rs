@@ -24,6 +24,18 @@ pub(crate) struct Symbols {
     /// Where in `lists` the frames of each of `addresses` are, innermost first.
     ranges: Vec<Range<u32>>,
     lists: Vec<FrameId>,
+    /// The files that addresses lie in, for whoever looks names up later.
+    pub(crate) builds: Vec<Build>,
+}
+
+/// Which build of a file some frames are of.
+#[derive(Debug)]
+pub(crate) struct Build {
+    pub(crate) path: TextId,
+    /// The GNU build id, in hexadecimal.
+    pub(crate) id: String,
+    /// The least and the greatest link-time address of the frames.
+    pub(crate) addresses: (u64, u64),
 }
 
 /// Index of an address in [`Symbols`].
@@ -143,6 +155,16 @@ impl FileResolver<'_> {
         let Ok(file) = object::File::parse(&*map) else {
             return;
         };
+        if let Some(id) = file.build_id().ok().flatten()
+            && let (Some(&first), Some(&last)) =
+                (self.link_addresses.first(), self.link_addresses.last())
+        {
+            self.symbols.builds.push(Build {
+                path: self.module,
+                id: hexadecimal(id),
+                addresses: (first, last),
+            });
+        }
         let debug_map = if has_dwarf(&file) {
             None
         } else {
@@ -283,6 +305,10 @@ fn find_elf_names<'data>(
     file.dynamic_symbols().for_each(&mut note);
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn has_dwarf(file: &object::File<'_>) -> bool {
     file.section_by_name(".debug_info").is_some()
 }
@@ -315,7 +341,7 @@ fn is_running_executable(path: &Path) -> bool {
 fn map_separate_debug_file(path: &Path, file: &object::File<'_>) -> Option<Mmap> {
     let build_id = file.build_id().ok().flatten();
     let by_build_id = build_id.filter(|id| id.len() > 1).map(|id| {
-        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hexadecimal(id);
         PathBuf::from(format!(
             "/usr/lib/debug/.build-id/{}/{}.debug",
             &hex[..2],

@@ -446,7 +446,9 @@ function drawTimeline() {
         panel.append(make("h3", { text: "Who held most at the peak" }), table(["bytes", "share", "site"], peak[6].map(([index, live]) => [number(live), share(live, peak[1]), label(index)])));
     }
     const details = make("details", {}, make("summary", { text: "The curve as a table" }));
-    details.append(table(["time (" + head.time + ")", "live bytes", "live blocks", "allocated bytes", "allocated blocks"], moments.map(moment => moment.slice(0, 5).map(number))));
+    const titles = ["time (" + head.time + ")", "live bytes", "live blocks", "allocated bytes", "allocated blocks"];
+    const known = moments.some(moment => moment[3] > 0) ? 5 : 3;
+    details.append(table(titles.slice(0, known), moments.map(moment => moment.slice(0, known).map(number))));
     panel.append(details);
 }
 const table = (headers, rows) => make("div", { class: "scroll" }, make("table", {},

@@ -5,6 +5,10 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::json;
+use viewer_compat::{Browser, Programs};
 
 /// A profile under `tests/files`.
 pub(crate) fn file(name: &str) -> PathBuf {
@@ -12,6 +16,28 @@ pub(crate) fn file(name: &str) -> PathBuf {
         .join("tests/files")
         .join(name)
 }
+
+/// A browser with the report loaded. What pages complain of is kept from the start.
+pub(crate) fn read_page(page: &Path) -> Browser {
+    let chromium = Programs::find().unwrap().chromium;
+    let mut browser = Browser::start(&chromium, LIMIT).unwrap();
+    browser.listen().unwrap();
+    let size = json!({"width": 1200, "height": 800, "deviceScaleFactor": 1, "mobile": false});
+    browser
+        .call("Emulation.setDeviceMetricsOverride", size)
+        .unwrap();
+    browser.navigate(page).unwrap();
+    browser.evaluate(UNTIL_READY).unwrap();
+    browser
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+const UNTIL_READY: &str = r#"
+new Promise(resolve => {
+    const look = () => document.body?.dataset.ready ? resolve() : setTimeout(look, 5);
+    look();
+})"#;
 
 /// Runs the command.
 pub(crate) fn heapledger<I: IntoIterator<Item: AsRef<OsStr>>>(arguments: I) -> Output {

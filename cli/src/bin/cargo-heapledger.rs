@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    heapledger_cli::cargo_heapledger()
+}

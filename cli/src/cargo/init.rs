@@ -1,0 +1,151 @@
+//! `init`: the dependency and the two lines.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Build;
+use super::main_function;
+use super::project::{self, Package, Project};
+use crate::failure::{Failure, Result};
+use crate::output;
+use crate::terminal::escaped;
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The program to profile
+    #[arg(long, value_name = "NAME")]
+    bin: Option<String>,
+    /// The package, in a workspace of several
+    #[arg(long, short, value_name = "NAME")]
+    package: Option<String>,
+    /// Path of a Cargo.toml
+    #[arg(long, value_name = "PATH")]
+    manifest_path: Option<PathBuf>,
+    /// Take heapledger from this folder instead of crates.io
+    #[arg(long, value_name = "FOLDER")]
+    path: Option<PathBuf>,
+    /// Change without asking
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Options {
+    /// As of a run that finds nothing to profile with.
+    pub(super) fn of_run(build: &Build, bin: Option<&str>) -> Options {
+        Options {
+            bin: bin.map(str::to_owned),
+            package: build.package.clone(),
+            manifest_path: build.manifest_path.clone(),
+            path: None,
+            yes: false,
+        }
+    }
+}
+
+pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
+    let project = Project::read(options.manifest_path.as_deref())?;
+    let package = project.package(options.package.as_deref())?;
+    let source_path = &package.program(options.bin.as_deref())?.src_path;
+    let source =
+        fs::read_to_string(source_path).map_err(|error| Failure::of_path(source_path, error))?;
+    let has_lines = source.contains("heapledger::Profiler");
+    let has_dependency = package.depends_on_heapledger();
+    if has_lines && has_dependency {
+        writeln!(
+            out,
+            "{} has heapledger already: `cargo heapledger run`",
+            escaped(&package.name)
+        )?;
+        return Ok(());
+    }
+    let changed = if has_lines {
+        source
+    } else {
+        main_function::with_profiler(&source).map_err(|what| Failure::of_path(source_path, what))?
+    };
+
+    let show = |path: &Path| escaped(&path.display().to_string()).to_string();
+    if !has_dependency {
+        let arguments: Vec<_> = add_arguments(options, package);
+        let words: Vec<_> = arguments
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect();
+        writeln!(
+            out,
+            "{}, by `cargo {}`:",
+            show(&package.manifest_path),
+            escaped(&words.join(" "))
+        )?;
+        writeln!(out, "  + a dependency: heapledger")?;
+    }
+    if !has_lines {
+        writeln!(out, "{}:", show(source_path))?;
+        for line in main_function::ALLOCATOR.trim_end().lines() {
+            writeln!(out, "  + {line}")?;
+        }
+        writeln!(out, "    fn main() {{")?;
+        writeln!(out, "  +     {}", main_function::PROFILER)?;
+    }
+    confirm(options, out)?;
+
+    if !has_dependency {
+        let status = project::cargo()
+            .args(add_arguments(options, package))
+            .status();
+        if !status.is_ok_and(|status| status.success()) {
+            return Err(Failure::new(
+                "cargo could not add the dependency: see what it said; nothing else was changed",
+            ));
+        }
+    }
+    if !has_lines {
+        replace(source_path, &changed)?;
+    }
+    writeln!(out, "Done. Now: cargo heapledger run --open")?;
+    Ok(())
+}
+
+fn add_arguments(options: &Options, package: &Package) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["add".into(), "heapledger".into()];
+    if let Some(path) = &options.path {
+        arguments.extend(["--path".into(), path.into()]);
+    }
+    arguments.extend(["--manifest-path".into(), (&package.manifest_path).into()]);
+    arguments
+}
+
+fn confirm(options: &Options, out: &mut dyn Write) -> Result<()> {
+    if options.yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::new(
+            "nothing was changed: nobody is there to ask; --yes changes without asking",
+        ));
+    }
+    write!(out, "Change this? [Y/n] ")?;
+    out.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        // Enter, not the end of the input.
+        "" if answer.ends_with('\n') => Ok(()),
+        _ => Err(Failure::new("nothing was changed")),
+    }
+}
+
+/// With the rights that the file had.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let rights = fs::metadata(path).map(|about| about.permissions());
+    output::write(path, |sink| sink.write_all(text.as_bytes()))?;
+    if let Ok(rights) = rights {
+        fs::set_permissions(path, rights).map_err(|error| Failure::of_path(path, error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! A file with names and lines of addresses.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use addr2line::Loader;
+use object::Object;
+
+use crate::failure::{Failure, Result};
+use crate::names::file_name;
+
+pub(super) struct DebugFile {
+    pub(super) path: PathBuf,
+    /// The module that it was named for.
+    module: Option<String>,
+    /// The GNU build id in hexadecimal, or empty.
+    pub(super) build_id: String,
+    loader: Loader,
+}
+
+impl std::fmt::Debug for DebugFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DebugFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DebugFile {
+    /// `FILE`, or `MODULE=FILE`.
+    pub(super) fn open(argument: &str) -> Result<DebugFile> {
+        let (module, path) = match argument.split_once('=') {
+            Some((module, path)) if !Path::new(argument).exists() => {
+                (Some(module.to_owned()), path)
+            }
+            _ => (None, argument),
+        };
+        let path = PathBuf::from(path);
+        let content = fs::read(&path)
+            .map_err(|error| Failure::of_path(&path, format!("cannot read it: {error}")))?;
+        let file = object::File::parse(&*content);
+        let file = file.map_err(|error| {
+            Failure::of_path(
+                &path,
+                format!("is no program, library or debug file: {error}"),
+            )
+        })?;
+        let id = file.build_id().ok().flatten().unwrap_or_default();
+        let build_id = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let loader = Loader::new(&path).map_err(|error| {
+            Failure::of_path(&path, format!("its debug information is broken: {error}"))
+        })?;
+        Ok(DebugFile {
+            path,
+            module,
+            build_id,
+            loader,
+        })
+    }
+
+    /// Whether it is named for this module, or like it: `app` and `app.debug` for `/srv/app`.
+    pub(super) fn is_for(&self, module: &str) -> bool {
+        let name = file_name(module);
+        if let Some(own) = &self.module {
+            return own == module || own == name;
+        }
+        let own = self
+            .path
+            .file_name()
+            .and_then(|own| own.to_str())
+            .unwrap_or_default();
+        own == name || own.strip_suffix(".debug") == Some(name)
+    }
+
+    /// The frames at a return address, innermost first, as a DHAT file writes them.
+    pub(super) fn frames(&self, address: u64) -> Option<Vec<Box<str>>> {
+        // The call lies before it, and may be the last instruction of its function.
+        let probe = address.checked_sub(1)?;
+        let symbol = self.loader.find_symbol(probe);
+        let mut texts: Vec<Box<str>> = Vec::new();
+        let mut frames = self.loader.find_frames(probe).ok()?;
+        while let Ok(Some(frame)) = frames.next() {
+            let location = frame.location.as_ref();
+            let file = location.and_then(|location| location.file);
+            let function = frame
+                .function
+                .as_ref()
+                .and_then(|name| name.raw_name().ok());
+            let Some(name) = function.as_deref().or(symbol) else {
+                continue;
+            };
+            let name = demangled(name);
+            let text = match (file, location) {
+                (Some(file), Some(location)) => {
+                    let (line, column) = (location.line.unwrap_or(0), location.column.unwrap_or(0));
+                    format!("{address:#x}: {name} ({}:{line}:{column})", shortened(file))
+                }
+                _ => format!("{address:#x}: {name} (in {})", self.path.display()),
+            };
+            texts.push(text.into());
+        }
+        if texts.is_empty()
+            && let Some(symbol) = symbol
+        {
+            let name = demangled(symbol);
+            texts.push(format!("{address:#x}: {name} (in {})", self.path.display()).into());
+        }
+        (!texts.is_empty()).then_some(texts)
+    }
+}
+
+fn demangled(name: &str) -> String {
+    // `{:#}` leaves out the hash.
+    rustc_demangle::try_demangle(name).map_or_else(|_| name.to_owned(), |name| format!("{name:#}"))
+}
+
+/// As heapledger itself writes paths of the standard library and of dependencies.
+fn shortened(path: &str) -> &str {
+    if let Some((_, rest)) = path
+        .strip_prefix("/rustc/")
+        .and_then(|rest| rest.split_once('/'))
+    {
+        return rest;
+    }
+    for cut in ["/registry/src/", "/git/checkouts/"] {
+        if let Some((_, rest)) = path.split_once(cut) {
+            let is_registry = cut.starts_with("/registry");
+            return if is_registry {
+                rest.split_once('/').map_or(rest, |(_, rest)| rest)
+            } else {
+                rest
+            };
+        }
+    }
+    path
+}

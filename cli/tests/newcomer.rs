@@ -1,0 +1,188 @@
+//! From `cargo new` to one's own function in a flame graph: two commands, and what they say on the way.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use support::{printed, read_page};
+
+/// What `cargo new` makes, with a function of one's own.
+const PROGRAM: &str = r#"fn shout(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| word.to_uppercase()).collect()
+}
+
+fn main() {
+    let words = shout(&["heap"; 1000]);
+    println!("{}", words[0]);
+    if std::env::args().nth(1).is_some() {
+        std::process::exit(3);
+    }
+}
+"#;
+
+struct Project {
+    folder: tempfile::TempDir,
+    target: PathBuf,
+}
+
+impl Project {
+    fn new(name: &str) -> Project {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Command::new(env!("CARGO"))
+            .args(["new", "--quiet", "--vcs", "none", "--name", name])
+            .arg(folder.path().join(name))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let project = Project {
+            folder,
+            // Kept from one run of the tests to the next: the crate need not be built each time.
+            target: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name),
+        };
+        let root = project.folder.path().join(name);
+        fs::write(root.join("src/main.rs"), PROGRAM).unwrap();
+        // The versions that are here already.
+        fs::copy(repository().join("Cargo.lock"), root.join("Cargo.lock")).unwrap();
+        project
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join(self.target.file_name().unwrap())
+    }
+
+    /// `cargo heapledger …`, as cargo starts it.
+    fn heapledger(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_cargo-heapledger"))
+            .arg("heapledger")
+            .args(arguments)
+            .current_dir(self.root())
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env_remove("RUSTFLAGS")
+            .output()
+            .unwrap()
+    }
+
+    fn init(&self) -> String {
+        let path = repository();
+        let done = self.heapledger(&["init", "--yes", "--path", path.to_str().unwrap()]);
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    }
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+fn after<'a>(text: &'a str, label: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(label));
+    line.unwrap_or_else(|| panic!("no {label} in {text}"))
+        .trim()
+}
+
+#[test]
+fn two_commands_to_a_flame_graph() {
+    let project = Project::new("newcomer");
+    let source = project.root().join("src/main.rs");
+
+    // Without a terminal nothing is asked and nothing changed, but told.
+    let refused = project.heapledger(&["run"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.contains("newcomer does not use heapledger yet: `cargo heapledger init`"),
+        "{said}"
+    );
+    let refused = project.heapledger(&["init"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        String::from_utf8(refused.stdout)
+            .unwrap()
+            .contains("+ static ALLOC: heapledger::Alloc")
+    );
+    assert_eq!(fs::read_to_string(&source).unwrap(), PROGRAM);
+
+    let said = project.init();
+    assert!(said.contains("cargo heapledger run --open"), "{said}");
+    assert!(project.init().contains("newcomer has heapledger already"));
+
+    let run = project.heapledger(&["run", "--profile", "dev"]);
+    assert!(run.status.success(), "{run:?}");
+    let said = String::from_utf8(run.stdout).unwrap();
+    assert!(said.starts_with("HEAP\n"), "{said}");
+    let profile = project.root().join(after(&said, "Profile:"));
+    let functions = printed([
+        "top".as_ref(),
+        profile.as_os_str(),
+        "--group".as_ref(),
+        "function".as_ref(),
+    ]);
+    assert!(functions.contains("newcomer::shout"), "{functions}");
+
+    let page = project.root().join(after(&said, "Report:"));
+    let mut browser = read_page(&page);
+    let names = browser.evaluate(
+        "(async () => {
+            const canvas = document.querySelector('#canvas');
+            const names = [];
+            for (let step = 0; step < 40; step++) {
+                names.push(document.querySelector('#flame-status').textContent);
+                canvas.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowDown'}));
+            }
+            return names.join('\\n');
+        })()",
+    );
+    let names = names.unwrap();
+    assert!(
+        names.as_str().unwrap().contains("newcomer::shout"),
+        "{names}"
+    );
+
+    // The program's own exit code, and its profile all the same.
+    let run = project.heapledger(&["run", "--profile", "dev", "--", "fail"]);
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
+    assert!(String::from_utf8(run.stdout).unwrap().contains("Profile:"));
+}
+
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn exact_counts_by_one_word_more() {
+    let project = Project::new("exactly");
+    let source = "fn main() {\n    let mut bytes = vec![0_u8; std::hint::black_box(1000)];\n    bytes[..100].fill(7);\n    std::hint::black_box(&bytes);\n}\n";
+    fs::write(project.root().join("src/main.rs"), source).unwrap();
+    project.init();
+    let run = project.heapledger(&["run", "--exact", "--profile", "dev"]);
+    assert!(run.status.success(), "{run:?}");
+    let said = String::from_utf8(run.stdout).unwrap();
+    let profile = project.root().join(after(&said, "Profile:"));
+    let top = printed([
+        "top".as_ref(),
+        profile.as_os_str(),
+        "--json".as_ref(),
+        "--by".as_ref(),
+        "written-bytes".as_ref(),
+    ]);
+    let top: Value = serde_json::from_str(&top).unwrap();
+    assert_eq!(top["rows"][0]["total_bytes"], 1000, "{top}");
+    assert_eq!(top["rows"][0]["value"], 100, "{top}");
+}
+
+#[test]
+fn help_is_all_the_documentation_it_takes() {
+    let help = Command::new(env!("CARGO_BIN_EXE_cargo-heapledger"))
+        .args(["heapledger", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(
+        help.contains("cargo heapledger init ") && help.contains("cargo heapledger run --open"),
+        "{help}"
+    );
+}
