@@ -23,6 +23,12 @@ pub(crate) fn ticks() -> u64 {
     ticks_of_other_source()
 }
 
+/// The current time in ticks, if that is the processor's counter.
+#[inline(always)]
+pub(crate) fn counter() -> Option<u64> {
+    (SOURCE.load(Relaxed) == TSC).then(time_stamp_counter)
+}
+
 #[cold]
 #[inline(never)]
 fn ticks_of_other_source() -> u64 {

@@ -45,3 +45,35 @@ impl Registers {
         }
     }
 }
+
+/// The stack pointer and rbp of the function this is inlined into.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn sp_and_fp() -> (u64, u64) {
+    let (sp, fp);
+    // SAFETY: as in `Registers::here`.
+    unsafe {
+        std::arch::asm!(
+            "mov {fp}, rbp",
+            "mov {sp}, rsp",
+            sp = out(reg) sp,
+            fp = out(reg) fp,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    (sp, fp)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn sp_and_fp() -> (u64, u64) {
+    (0, 0)
+}
+
+/// Does nothing, after a call, so that the caller's frame stays on the stack during the
+/// call: nothing that is done last in a function needs its frame.
+#[inline(always)]
+pub(crate) fn stay() {
+    // SAFETY: no instruction; the compiler may not leave it out.
+    unsafe { std::arch::asm!("", options(nomem, nostack, preserves_flags)) };
+}

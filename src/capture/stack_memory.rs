@@ -94,8 +94,8 @@ impl StackMemory for OwnStack {
             // pointer, as their frames do.
             unsafe { std::ptr::read_volatile(word.address as *const u64) != word.value }
         };
-        let mut end = words.len();
         // What is left over at the front is pads.
+        let mut end = words.len();
         for chunk in words.as_rchunks::<WORDS_AT_ONCE>().1.iter().rev() {
             let [a, b, c, d, e, f, g, h] = chunk;
             if changed(h)

@@ -242,13 +242,14 @@ pub(crate) struct Walker {
     addresses: [u64; MEMO_FRAMES],
 }
 
-/// Where the last walk started, and what was found out about its stack. A walk
-/// that starts in the same state, with every word of the memo unchanged, ends in
-/// the same stack.
+/// Where the last walk started, and what was found out about its stack. A walk that
+/// starts in the same function and state, with every word of the memo unchanged,
+/// ends in the same stack.
 #[derive(Clone, Copy, Debug)]
 struct LastWalk {
-    start: Registers,
-    /// Whether any frame depends on `start.fp`.
+    sp: u64,
+    fp: u64,
+    /// Whether any frame depends on `fp`.
     fp_matters: bool,
     /// What [`Walker::remember`] was given; 0 if the memo does not stand for
     /// the whole stack of `start`.
@@ -318,38 +319,36 @@ impl Walker {
     /// Whether the last walk started in this state, so that it may have been of
     /// the same stack.
     #[inline(always)]
-    pub(crate) fn started_at(&self, start: Registers) -> bool {
+    pub(crate) fn started_at(&self, sp: u64, fp: u64) -> bool {
         let last = &self.last;
-        start.sp == last.start.sp
-            && start.pc == last.start.pc
-            && (start.fp == last.start.fp || !last.fp_matters)
-            && last.tag != 0
+        sp == last.sp && (fp == last.fp || !last.fp_matters) && last.tag != 0
     }
 
     /// What [`Self::remember`] was told of the last stack, if it is the one that
     /// lies in `memory`, where [`Self::started_at`] says that it may be.
     #[inline(always)]
     pub(crate) fn tag_if_unchanged<M: StackMemory>(&self, memory: &M) -> Option<u32> {
-        let words = &self.words[..(self.last.words_end as usize).min(MEMO_WORDS)];
+        let words = self.words.get(..self.last.words_end as usize)?;
         (memory.unchanged_from(words) == 0).then_some(self.last.tag)
     }
 
-    /// Keeps `tag`, which is not 0, with the stack just captured at `start`, for
-    /// as long as the memo stands for it.
+    /// Keeps `tag`, which is not 0, with the stack just captured, for as long as the
+    /// memo stands for it. The walk began in a function at `rule` that had come by
+    /// `(sp, fp)`; it is the same function each time.
+    ///
+    /// If that function saved fp on the way from there, its word was not yet written
+    /// at `(sp, fp)`; but then fp was still its caller's there, and is compared.
     #[inline(always)]
-    pub(crate) fn remember<R: Rules>(&mut self, start: Registers, rules: &R, tag: u32) {
+    pub(crate) fn remember(&mut self, (sp, fp): (u64, u64), rule: Rule, tag: u32) {
         if self.len == 0 || !self.is_sound || self.ended != Ended::Whole {
             self.last.tag = 0;
             return;
         }
         let innermost = &self.frames[self.len - 1];
         self.last = LastWalk {
-            start,
-            fp_matters: match Onward::of(rules.rule_at(start.pc)) {
-                Onward::Uses => true,
-                Onward::Keeps => innermost.fp_matters,
-                Onward::Forgets => false,
-            },
+            sp,
+            fp,
+            fp_matters: innermost.fp_matters || Onward::of(rule) == Onward::Uses,
             tag,
             words_end: innermost.words_end,
         };
@@ -398,6 +397,7 @@ impl Walker {
         rules: &R,
         platform: impl FnOnce(&mut [u64]) -> usize,
     ) -> Stack<'_> {
+        self.last.tag = 0;
         if start.sp > self.deep_sp {
             if self.walk(start, memory, rules).is_ok() {
                 if self.ended != Ended::Unfit || self.len > self.limit {
@@ -421,6 +421,7 @@ impl Walker {
         rules: &R,
         platform: impl FnOnce(&mut [u64]) -> usize,
     ) -> Stack<'_> {
+        self.last.tag = 0;
         match self.walk_window(start, memory, rules) {
             (_, Ended::Unfit) => self.take_platforms(platform),
             (is_window, ended) => self.unmemoized(is_window, ended),
@@ -985,7 +986,9 @@ mod tests {
             count: usize,
             site: u64,
         },
-        Capture,
+        Capture {
+            remember: bool,
+        },
     }
 
     fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -993,7 +996,7 @@ mod tests {
             4 => (1_u64..12, 1_u64..4).prop_map(|(number, site)| Act::Call { number, site }),
             2 => (1_usize..6).prop_map(|count| Act::Return { count }),
             2 => (1_usize..6, 1_u64..4).prop_map(|(count, site)| Act::Repeat { count, site }),
-            4 => Just(Act::Capture),
+            4 => (0..8).prop_map(|n| Act::Capture { remember: n > 0 }),
         ];
         prop::collection::vec(act, 1..300)
     }
@@ -1004,6 +1007,8 @@ mod tests {
         let mut keys = HashMap::new();
         let mut tags = HashMap::new();
         machine.call(1, 1);
+        // Where the machine allocates.
+        let door = 1 + limit as u64 % 8;
         for act in acts {
             match *act {
                 Act::Call { number, site } => machine.call(number, site),
@@ -1022,11 +1027,16 @@ mod tests {
                         machine.call(number, if depth == 0 { site } else { 1 });
                     }
                 }
-                Act::Capture => {
+                Act::Capture { remember } => {
+                    let depth = machine.calls.len();
+                    machine.call(door, 2);
+                    if machine.calls.len() == depth {
+                        continue;
+                    }
                     let mut expected = machine.stack();
                     expected.truncate(limit);
                     let start = machine.registers();
-                    if walker.started_at(start)
+                    if walker.started_at(start.sp, start.fp)
                         && let Some(tag) = walker.tag_if_unchanged(&machine.memory)
                     {
                         prop_assert_eq!(tags.get(&expected), Some(&tag));
@@ -1042,10 +1052,17 @@ mod tests {
                     prop_assert_eq!(keys.entry(identity).or_insert(expected.clone()), &expected);
                     let others = keys.iter().filter(|(_, stack)| **stack == expected);
                     prop_assert_eq!(others.count(), 1);
+                    if !remember {
+                        machine.ret();
+                        continue;
+                    }
                     let tag = tags.len() as u32 + 1;
-                    walker.remember(start, &Table, *tags.entry(expected).or_insert(tag));
-                    prop_assert!(walker.started_at(start));
+                    let rule = Table.rule_at(start.pc);
+                    let tag = *tags.entry(expected).or_insert(tag);
+                    walker.remember((start.sp, start.fp), rule, tag);
+                    prop_assert!(walker.started_at(start.sp, start.fp));
                     prop_assert!(walker.tag_if_unchanged(&machine.memory).is_some());
+                    machine.ret();
                 }
             }
         }
@@ -1140,11 +1157,11 @@ mod tests {
         machine.write(far + 16 + 8 * function(saves).words, 1);
         let walker = walker(MEMO_FRAMES);
         let mut captured = |fp| {
-            assert!(!walker.started_at(start(fp)));
+            assert!(!walker.started_at(LOW, fp));
             let stack = walker.capture(start(fp), &machine.memory, &Table, |_| 0);
             let found = addresses(&stack);
-            walker.remember(start(fp), &Table, 1);
-            assert!(walker.started_at(start(fp)));
+            walker.remember((LOW, fp), Table.rule_at(start(fp).pc), 1);
+            assert!(walker.started_at(LOW, fp));
             found
         };
         assert_eq!(captured(near), [201, 1]);

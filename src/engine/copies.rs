@@ -27,7 +27,7 @@ impl Engine {
         let Some(inside) = self.enter(Operation::Alloc) else {
             return;
         };
-        if inside.ignoring {
+        if inside.is_ignoring() {
             inside.thread.ignored.set(inside.thread.ignored.get() + 1);
             return;
         }

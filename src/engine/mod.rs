@@ -25,7 +25,7 @@ mod capture_tests;
 
 use crate::capture::cfi::RuleDeriver;
 use crate::capture::platform;
-use crate::capture::registers::Registers;
+use crate::capture::registers::{self, Registers};
 use crate::capture::rules::{Rule, RuleCache, Rules};
 use crate::capture::stack_bounds::StackBounds;
 use crate::capture::stack_memory::{ForeignStack, OwnStack};
@@ -51,7 +51,8 @@ use std::sync::atomic::{
     compiler_fence, fence,
 };
 use thread::{
-    Current, Operation, Refused, Registry, Thread, ThreadList, current, gate, set_current,
+    Current, Operation, Refused, Registry, Thread, ThreadList, current, current_block, gate,
+    set_current,
 };
 use timing::Timing;
 
@@ -93,20 +94,23 @@ pub(crate) struct Taken {
     run: u32,
 }
 
-/// A thread inside the gate: what it may use.
+/// A thread inside the gate, which opens again when this is dropped.
 struct Inside<'t> {
     thread: &'t mut Thread,
-    /// The gate to go back to.
-    before: u8,
-    /// Whether blocks are the program's own.
-    ignoring: bool,
+}
+
+impl Inside<'_> {
+    /// Whether blocks are the profiler's own.
+    #[inline(always)]
+    fn is_ignoring(&self) -> bool {
+        self.thread.gate.load(Relaxed) & gate::IGNORING != 0
+    }
 }
 
 impl Drop for Inside<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        // Release: a reader that sees the gate open sees what was recorded.
-        self.thread.gate.store(self.before, Release);
+        self.thread.leave();
     }
 }
 
@@ -187,70 +191,135 @@ impl Engine {
     // pass leaves alone: else each access of ours would be a call as well.
 
     /// The program allocated a block.
+    ///
+    /// What is usual is done first, in one piece that calls nothing: so it saves no
+    /// registers and spills none.
     #[inline(never)]
     #[cfg_attr(heapledger_exact, unsafe(export_name = "__asan_heapledger_on_alloc"))]
     pub(crate) fn on_alloc(&'static self, address: usize, bytes: usize) {
-        let start = Registers::here();
-        let Some(mut inside) = self.enter(Operation::Alloc) else {
-            return;
+        let (sp, fp) = registers::sp_and_fp();
+        let Some(inside) = self.enter_open_gate() else {
+            // SAFETY: of this function, which stays until all is done.
+            unsafe { self.first_alloc(Registers::here(), (sp, fp), address, bytes) };
+            return registers::stay();
         };
-        if inside.ignoring {
-            inside.thread.ignored.set(inside.thread.ignored.get() + 1);
-            return;
-        }
-        self.record_alloc(&mut inside, start, address, bytes);
-    }
-
-    /// As [`Self::record_alloc`], for where it is not worth its size.
-    #[inline(never)]
-    fn record_moved(
-        &self,
-        inside: &mut Inside<'_>,
-        start: Registers,
-        address: usize,
-        bytes: usize,
-    ) {
-        self.record_alloc(inside, start, address, bytes);
-    }
-
-    #[inline(always)]
-    fn record_alloc(
-        &self,
-        inside: &mut Inside<'_>,
-        start: Registers,
-        address: usize,
-        bytes: usize,
-    ) {
-        let thread = &mut *inside.thread;
-        // SAFETY: `start` is of a caller of this function.
-        let known = unsafe { Self::last_site(&thread.walker, start) };
-        // SAFETY: as above.
-        let Some(site) = known.or_else(|| unsafe { self.site_at(thread, start) }) else {
-            return thread.dropped.set(thread.dropped.get() + 1);
+        // SAFETY: of this function.
+        let Some(site) = (unsafe { Self::last_site(&inside.thread.walker, sp, fp) }) else {
+            // SAFETY: as above.
+            unsafe { self.alloc_elsewhere(inside, Registers::here(), (sp, fp), address, bytes) };
+            return registers::stay();
         };
-        let now = clock::ticks();
-        match self
+        if !self
             .recorder
-            .alloc(&mut thread.book, site, address, bytes, now)
+            .alloc_if_usual(&mut inside.thread.book, site, address, bytes)
         {
-            Ok(true) => {}
-            Ok(false) => thread.refused.count(Operation::Free),
-            Err(_) => thread.dropped.set(thread.dropped.get() + 1),
+            self.unusual_alloc(inside, site, address, bytes);
         }
     }
 
-    /// The site of the stack at `start`, if that is the last one again.
+    /// As [`Self::on_alloc`], where the gate may be closed.
     ///
     /// # Safety
     /// As for [`Self::stack`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn first_alloc(
+        &'static self,
+        start: Registers,
+        remembered_as: (u64, u64),
+        address: usize,
+        bytes: usize,
+    ) {
+        let Some(inside) = self.enter(Operation::Alloc) else {
+            return;
+        };
+        if inside.is_ignoring() {
+            inside.thread.ignored.set(inside.thread.ignored.get() + 1);
+            return;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.alloc_elsewhere(inside, start, remembered_as, address, bytes) };
+    }
+
+    /// Records a block whose stack is not the last one, and leaves the gate.
+    ///
+    /// # Safety
+    /// As for [`Self::stack`].
+    #[inline(never)]
+    unsafe fn alloc_elsewhere(
+        &self,
+        inside: Inside<'_>,
+        start: Registers,
+        remembered_as: (u64, u64),
+        address: usize,
+        bytes: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        let site = unsafe { self.site_at(inside.thread, start) };
+        if let Some(site) = site {
+            let rule = self.rule_at(start.pc);
+            inside
+                .thread
+                .walker
+                .remember(remembered_as, rule, site.get());
+        }
+        self.record_block(inside.thread, site, address, bytes);
+    }
+
+    #[inline(never)]
+    fn unusual_alloc(&self, inside: Inside<'_>, site: SiteId, address: usize, bytes: usize) {
+        self.record_block(inside.thread, Some(site), address, bytes);
+    }
+
     #[inline(always)]
-    unsafe fn last_site(walker: &Walker, start: Registers) -> Option<SiteId> {
-        if !walker.started_at(start) {
+    fn record_block(
+        &self,
+        thread: &mut Thread,
+        site: Option<SiteId>,
+        address: usize,
+        bytes: usize,
+    ) {
+        let recorded = site.map(|site| {
+            let book = &mut thread.book;
+            self.recorder
+                .alloc(book, site, address, bytes, clock::ticks())
+        });
+        match recorded {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => thread.refused.count(Operation::Free),
+            Some(Err(_)) | None => thread.dropped.set(thread.dropped.get() + 1),
+        }
+    }
+
+    /// Records a block that was moved, or allocated in an unusual way.
+    ///
+    /// # Safety
+    /// As for [`Self::stack`].
+    #[inline(never)]
+    unsafe fn record_alloc(
+        &self,
+        thread: &mut Thread,
+        start: Registers,
+        address: usize,
+        bytes: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        let site = unsafe { self.site_at(thread, start) };
+        self.record_block(thread, site, address, bytes);
+    }
+
+    /// The site of the stack here, if that is the last one again.
+    ///
+    /// # Safety
+    /// `sp` is of a function of this thread that has not returned.
+    #[inline(always)]
+    unsafe fn last_site(walker: &Walker, sp: u64, fp: u64) -> Option<SiteId> {
+        if !walker.started_at(sp, fp) {
             return None;
         }
         // SAFETY: the caller's promise; only stacks within these bounds are
         // remembered.
-        let memory = unsafe { OwnStack::above(start.sp, walker.bounds()) };
+        let memory = unsafe { OwnStack::above(sp, walker.bounds()) };
         SiteId::new(walker.tag_if_unchanged(&memory)?)
     }
 
@@ -258,7 +327,7 @@ impl Engine {
     ///
     /// # Safety
     /// As for [`Self::stack`].
-    #[inline(never)]
+    #[inline(always)]
     unsafe fn site_at(&self, thread: &mut Thread, start: Registers) -> Option<SiteId> {
         let Thread {
             walker,
@@ -271,20 +340,35 @@ impl Engine {
         if stack.ended == Ended::Truncated {
             truncated.set(truncated.get() + 1);
         }
-        let site = self.recorder.site_of(book, &mut stack)?;
-        walker.remember(start, self, site.get());
-        Some(site)
+        self.recorder.site_of(book, &mut stack)
     }
 
     /// The program is about to free a block.
     #[inline(never)]
     #[cfg_attr(heapledger_exact, unsafe(export_name = "__asan_heapledger_on_free"))]
     pub(crate) fn on_free(&'static self, address: usize, bytes: usize) {
-        let Some(inside) = self.enter(Operation::Free) else {
-            return;
+        let Some(inside) = self.enter_open_gate() else {
+            return self.first_free(address, bytes);
         };
-        self.recorder
-            .free(&mut inside.thread.book, address, bytes, clock::ticks());
+        let book = &mut inside.thread.book;
+        if !self.recorder.free_if_usual(book, address, bytes) {
+            self.unusual_free(inside, address, bytes);
+        }
+    }
+
+    /// As [`Self::on_free`], where the gate may be closed.
+    #[cold]
+    #[inline(never)]
+    fn first_free(&'static self, address: usize, bytes: usize) {
+        if let Some(inside) = self.enter(Operation::Free) {
+            self.unusual_free(inside, address, bytes);
+        }
+    }
+
+    #[inline(never)]
+    fn unusual_free(&self, inside: Inside<'_>, address: usize, bytes: usize) {
+        let book = &mut inside.thread.book;
+        self.recorder.free(book, address, bytes, clock::ticks());
     }
 
     /// The program is about to reallocate a block.
@@ -332,8 +416,9 @@ impl Engine {
     ) {
         let taken = taken.filter(|taken| taken.run == self.run.load(Relaxed));
         let Some(Taken { site, .. }) = taken else {
-            if address != 0 && !inside.ignoring {
-                self.record_moved(inside, start, address, bytes);
+            if address != 0 && !inside.is_ignoring() {
+                // SAFETY: `start` is of the function this is inlined into.
+                unsafe { self.record_alloc(inside.thread, start, address, bytes) };
             }
             return;
         };
@@ -423,41 +508,63 @@ impl Engine {
 
     // ---- the gate ---------------------------------------------------------
 
+    /// Enters the gate, if it is open and all is as when this thread last entered it.
+    #[inline(always)]
+    fn enter_open_gate(&self) -> Option<Inside<'static>> {
+        // SAFETY: this thread's own block; see `enter`.
+        let thread = unsafe { &mut *current_block()?.as_ptr() };
+        if thread.gate.load(Relaxed) != 0 {
+            return None;
+        }
+        if thread.acted_on.get() != self.mark_busy(thread) {
+            thread.leave();
+            return None;
+        }
+        Some(Inside { thread })
+    }
+
     /// Enters the gate. None: not recording, or this thread is inside already.
     #[inline(always)]
     fn enter(&'static self, operation: Operation) -> Option<Inside<'static>> {
-        let current = match current() {
-            Current::Block(thread) => thread,
-            Current::None => self.adopt_recording_thread(operation)?,
-            Current::InTransit => {
-                self.in_transit.count(operation);
-                return None;
-            }
+        let current = match current_block() {
+            Some(thread) => thread,
+            None => self.block_for(operation)?,
         };
         // SAFETY: this thread's own block. Others look at its atomics only,
         // and at the rest only while this thread's gate is not busy.
         let thread = unsafe { &mut *current.as_ptr() };
-        let before = thread.gate.load(Relaxed);
-        if before & (gate::BUSY | gate::PAUSING) != 0 {
+        if thread.gate.load(Relaxed) & (gate::BUSY | gate::PAUSING) != 0 {
             self.refuse(thread, operation);
             return None;
         }
-        let mut control = self.mark_busy(thread, before);
+        let mut control = self.mark_busy(thread);
         while thread.acted_on.get() != control {
-            control = self.act_on(thread, before, control)?;
+            control = self.act_on(thread, control)?;
         }
-        Some(Inside {
-            thread,
-            before,
-            ignoring: before & gate::IGNORING != 0,
-        })
+        Some(Inside { thread })
+    }
+
+    /// The block of a thread that has none, or is getting or losing it.
+    #[cold]
+    #[inline(never)]
+    fn block_for(&'static self, operation: Operation) -> Option<NonNull<Thread>> {
+        match current() {
+            Current::Block(thread) => Some(thread),
+            Current::None => self.adopt_recording_thread(operation),
+            Current::InTransit => {
+                self.in_transit.count(operation);
+                None
+            }
+        }
     }
 
     /// Marks the thread busy, then looks at the control word, in that order
     /// for all who use [`control::barrier_everywhere`].
     #[inline(always)]
-    fn mark_busy(&self, thread: &Thread, before: u8) -> Control {
-        thread.gate.store(before | gate::BUSY, Relaxed);
+    fn mark_busy(&self, thread: &Thread) -> Control {
+        thread
+            .gate
+            .store(thread.gate.load(Relaxed) | gate::BUSY, Relaxed);
         compiler_fence(SeqCst);
         self.control.get()
     }
@@ -465,7 +572,7 @@ impl Engine {
     /// The control word has changed since this thread last looked. None: the
     /// gate is open again and nothing is to be recorded.
     #[cold]
-    fn act_on(&self, thread: &mut Thread, before: u8, control: Control) -> Option<Control> {
+    fn act_on(&self, thread: &mut Thread, control: Control) -> Option<Control> {
         let control = match control.has(Control::FENCE) {
             true => {
                 fence(SeqCst);
@@ -477,12 +584,12 @@ impl Engine {
             return Some(thread.acted_on.get());
         }
         if control.has(Control::PAUSED) {
-            thread.gate.store(before, Release);
+            thread.leave();
             errno::preserving(|| self.control.wait_for_change(control));
-            return Some(self.mark_busy(thread, before));
+            return Some(self.mark_busy(thread));
         }
         if !control.has(Control::RECORDING | Control::SCOPES) {
-            thread.gate.store(before, Release);
+            thread.leave();
             return None;
         }
         if control.has(Control::RECORDING) {

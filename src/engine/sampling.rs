@@ -157,11 +157,11 @@ impl Engine {
         let Some(inside) = self.enter(Operation::Alloc) else {
             return;
         };
-        let thread = &mut *inside.thread;
-        if inside.ignoring {
-            thread.ignored.set(thread.ignored.get() + 1);
+        if inside.is_ignoring() {
+            inside.thread.ignored.set(inside.thread.ignored.get() + 1);
             return;
         }
+        let thread = &mut *inside.thread;
         let mean_bytes = self.sampling.mean_bytes();
         if mean_bytes == 0 {
             // The next run has begun meanwhile.

@@ -85,7 +85,7 @@ impl Engine {
         let Some(mut inside) = self.enter(Operation::Alloc) else {
             return;
         };
-        if inside.ignoring {
+        if inside.is_ignoring() {
             inside.thread.ignored.set(inside.thread.ignored.get() + 1);
             return;
         }
@@ -94,7 +94,8 @@ impl Engine {
             let block = (address, bytes);
             self.new_block(&mut inside, start, block, Event::Alloc, in_run, None);
         } else if in_run {
-            self.record_moved(&mut inside, start, address, bytes);
+            // SAFETY: `start` is of this function.
+            unsafe { self.record_alloc(inside.thread, start, address, bytes) };
         }
     }
 
@@ -117,9 +118,7 @@ impl Engine {
         let mut site = known;
         if site.is_none() && (in_run || slot.keeps_stacks()) {
             // SAFETY: `start` is of a caller of this function.
-            site = unsafe { Self::last_site(&thread.walker, start) }
-                // SAFETY: as above.
-                .or_else(|| unsafe { self.site_at(thread, start) });
+            site = unsafe { self.site_at(thread, start) };
             if site.is_none() {
                 self.recorder.refuse(scope);
                 thread.dropped.set(thread.dropped.get() + 1);
@@ -277,6 +276,7 @@ impl Engine {
         (old_address, old_bytes): (usize, usize),
         (address, bytes): (usize, usize),
     ) {
+        let is_ignoring = inside.is_ignoring();
         let thread = &mut *inside.thread;
         let (me, current) = (token(thread), thread.scope.get());
         let scopes = &self.recorder.scopes;
@@ -298,7 +298,7 @@ impl Engine {
         }
         // The scope that it stays in, or comes from.
         if let Some(tag) = tag {
-            if inside.ignoring || current == 0 || scopes.is_within(tag.slot(), current) {
+            if is_ignoring || current == 0 || scopes.is_within(tag.slot(), current) {
                 let event = Event::Resized { old_bytes, moved };
                 self.recorder
                     .count_in_scope(me, tag.slot(), tag.ordinal(), event, bytes, now);
@@ -309,11 +309,12 @@ impl Engine {
             self.recorder
                 .count_in_scope(me, scope, number, Event::MovedOut, old_bytes, now);
         }
-        if inside.ignoring || current == 0 {
+        if is_ignoring || current == 0 {
             match value {
                 Some(site) => drop(self.recorder.put_back(address, site)),
-                None if thread.acted_on.get().records_run() && !inside.ignoring => {
-                    self.record_moved(inside, start, address, bytes);
+                None if thread.acted_on.get().records_run() && !is_ignoring => {
+                    // SAFETY: `start` is of a caller of this function.
+                    unsafe { self.record_alloc(inside.thread, start, address, bytes) };
                 }
                 None => {}
             }

@@ -55,6 +55,16 @@ pub(crate) struct Thread {
     next_free: Cell<*mut Thread>,
 }
 
+impl Thread {
+    /// Opens the gate again. Release: a reader that sees it open sees what was
+    /// recorded.
+    #[inline(always)]
+    pub(crate) fn leave(&self) {
+        self.gate
+            .store(self.gate.load(Relaxed) & !gate::BUSY, Release);
+    }
+}
+
 /// All threads' blocks, in use or not; none is ever unmapped.
 #[derive(Debug)]
 pub(crate) struct ThreadList {
@@ -203,6 +213,16 @@ impl Current {
             Self::None | Self::InTransit => null_mut(),
         }
     }
+}
+
+/// This thread's block, if it has one and is not giving it back.
+#[inline(always)]
+pub(crate) fn current_block() -> Option<NonNull<Thread>> {
+    let current = CURRENT.get();
+    if current.addr() <= IN_TRANSIT.addr() {
+        return None;
+    }
+    NonNull::new(current)
 }
 
 #[inline(always)]

@@ -410,14 +410,15 @@ impl Engine {
             return;
         }
         let recording = times_recording.then(|| self.timer(0, None));
-        let Some(mut inside) = self.enter(Operation::Alloc) else {
+        let Some(inside) = self.enter(Operation::Alloc) else {
             return;
         };
-        if inside.ignoring {
+        if inside.is_ignoring() {
             inside.thread.ignored.set(inside.thread.ignored.get() + 1);
             return;
         }
-        self.record_moved(&mut inside, start, address, bytes);
+        // SAFETY: `start` is of this function.
+        unsafe { self.record_alloc(inside.thread, start, address, bytes) };
         self.credit_recording(inside.thread, recording.as_ref());
         if let Some(spent) = spent {
             let site = self.recorder.site_of_block(address);

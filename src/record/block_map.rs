@@ -51,6 +51,27 @@ impl std::fmt::Debug for BlockMap {
     }
 }
 
+/// A block's place in the map.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot<'a>(&'a AtomicU32);
+
+impl Slot<'_> {
+    #[inline(always)]
+    pub(crate) fn site(self) -> Option<SiteId> {
+        SiteId::new(self.0.load(Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(self, site: SiteId) {
+        self.0.store(site.get(), Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn clear(self) {
+        self.0.store(0, Relaxed);
+    }
+}
+
 /// No memory could be had to record a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoRoom;
@@ -61,6 +82,12 @@ impl BlockMap {
             leaves: Chunks::new(),
             odd: OddBlocks::new(),
         }
+    }
+
+    /// Where the map keeps the block at `address`, if it has a place for it.
+    #[inline(always)]
+    pub(crate) fn slot_at(&self, address: usize) -> Option<Slot<'_>> {
+        self.slot(granule(address)?).map(Slot)
     }
 
     /// Records that the block at `address` belongs to `site`. Returns the site

@@ -10,6 +10,7 @@ use crate::record::realloc_counters::ReallocCounters;
 use crate::record::sampling::{SampleCounters, SampleSum};
 use crate::record::site_cache::SiteCache;
 use crate::record::site_counters::{Change, SiteCounters, SiteSum};
+use crate::record::site_max::Joined;
 use crate::record::sites::{MAX_SITES, OVERFLOW, SiteId, Sites};
 use crate::record::snapshot::Totals;
 use crate::record::time_counters::TimeCounters;
@@ -76,6 +77,11 @@ impl Book {
         let live = self.live();
         peak.publish(live.minus(self.published), now, &held);
         self.published = live;
+        if self.mode == Mode::ManyExact {
+            // No change is a usual one.
+            (self.low, self.high) = (i64::MAX, i64::MIN);
+            return;
+        }
         let slack = peak.slack_bytes(&held) as i64;
         self.low = (live.bytes as i64).saturating_sub(slack);
         self.high = (live.bytes as i64).saturating_add(slack);
@@ -101,17 +107,93 @@ impl Book {
             self.left_range(peak, now);
         } else if change.can_grow() && live >= self.high {
             if self.peaks_at_high && !peak.timeline.is_due(now) {
-                peak.set(live.wrapping_add(self.others.bytes as i64) as u64, now);
-                // Often it is the same peak again.
-                if live > self.high {
-                    self.high = live;
-                    self.low = live - self.slack;
-                }
+                self.set_own_peak(peak, now);
             } else {
                 self.left_range(peak, now);
             }
         }
         Ok(())
+    }
+
+    /// As [`Self::count`] for what is usual: a site that this thread has counted
+    /// before and no other one has, no block larger than before, no peak among several
+    /// threads. False: nothing was done. Calls nothing.
+    #[inline(always)]
+    pub(crate) fn count_if_usual(
+        &mut self,
+        site: SiteId,
+        change: &Change,
+        now: u64,
+        sites: &Sites,
+        peak: &Peak,
+    ) -> bool {
+        let Some(counters) = self.counters.get(site.get() as usize) else {
+            return false;
+        };
+        let Some(facts) = sites.known_facts(site) else {
+            return false;
+        };
+        if !facts.are_usual(change.allocated_bytes) {
+            return false;
+        }
+        let live = self.live_bytes.get().wrapping_add(change.live.bytes) as i64;
+        if change.can_shrink() && live < self.low {
+            return false;
+        }
+        let is_peak = change.can_grow() && live >= self.high;
+        if is_peak && (!self.peaks_at_high || peak.timeline.is_due(now)) {
+            return false;
+        }
+        let epoch = peak.epoch();
+        if counters.epoch() != epoch {
+            if counters.is_unused() {
+                return false;
+            }
+            counters.save_at_peak(epoch);
+        }
+        self.save_at_peak(epoch);
+        counters.apply(change);
+        if change.can_grow() {
+            counters.update_own_max();
+        }
+        self.add(change);
+        if is_peak {
+            self.set_own_peak(peak, now);
+        }
+        true
+    }
+
+    /// Keeps what is held as what was held at the peak, once an epoch.
+    #[inline(always)]
+    fn save_at_peak(&self, epoch: u32) {
+        if self.epoch.get() != epoch {
+            self.peak_bytes.set(self.live_bytes.get());
+            self.peak_blocks.set(self.live_blocks.get());
+            self.epoch.set(epoch);
+        }
+    }
+
+    #[inline(always)]
+    fn add(&self, change: &Change) {
+        if change.allocated_blocks != 0 {
+            self.total_blocks.add(change.allocated_blocks);
+            self.total_bytes.add(change.allocated_bytes);
+        }
+        self.live_bytes.add(change.live.bytes);
+        self.live_blocks.add(change.live.blocks);
+    }
+
+    /// What this thread holds makes the process's peak: it is the only thread.
+    #[inline(always)]
+    fn set_own_peak(&mut self, peak: &Peak, now: u64) {
+        let live = self.live_bytes.get();
+        peak.set(live.wrapping_add(self.others.bytes), now);
+        // Often it is the same peak again.
+        let live = live as i64;
+        if live > self.high {
+            self.high = live;
+            self.low = live - self.slack;
+        }
     }
 
     #[cold]
@@ -185,12 +267,13 @@ impl Book {
             return Err(NoCounters);
         };
         let epoch = peak.epoch();
-        if self.epoch.get() != epoch {
-            self.peak_bytes.set(self.live_bytes.get());
-            self.peak_blocks.set(self.live_blocks.get());
-            self.epoch.set(epoch);
+        self.save_at_peak(epoch);
+        if counters.is_unused() && sites.join(site, counters) == Joined::AsSharer {
+            counters.set_shared();
         }
-        counters.save_at_peak(epoch, || sites.join(site, counters));
+        if counters.epoch() != epoch {
+            counters.save_at_peak(epoch);
+        }
         counters.apply(change);
         let facts = sites.facts(site);
         if change.allocated_bytes > facts.largest_bytes_at_least() {
@@ -203,12 +286,7 @@ impl Book {
         } else if change.can_grow() {
             counters.update_own_max();
         }
-        if change.allocated_blocks != 0 {
-            self.total_blocks.add(change.allocated_blocks);
-            self.total_bytes.add(change.allocated_bytes);
-        }
-        self.live_bytes.add(change.live.bytes);
-        self.live_blocks.add(change.live.blocks);
+        self.add(change);
         Ok(())
     }
 

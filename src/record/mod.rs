@@ -33,7 +33,7 @@ pub(crate) mod book;
 pub(crate) mod scope;
 
 use crate::capture::walk::Stack;
-use crate::clock::Scale;
+use crate::clock::{self, Scale};
 use crate::exact;
 #[cfg(test)]
 mod model_tests;
@@ -120,6 +120,52 @@ impl Recorder {
             return Err(NotRecorded);
         }
         Ok(before.is_none())
+    }
+
+    /// As [`Self::alloc`], if nothing is out of the ordinary. False: nothing was done.
+    #[inline(always)]
+    pub(crate) fn alloc_if_usual(
+        &self,
+        book: &mut Book,
+        site: SiteId,
+        address: usize,
+        bytes: usize,
+    ) -> bool {
+        let Some(slot) = self.blocks.slot_at(address) else {
+            return false;
+        };
+        if slot.site().is_some() {
+            return false;
+        }
+        let Some(now) = clock::counter() else {
+            return false;
+        };
+        let change = Change::alloc(bytes, now);
+        if !book.count_if_usual(site, &change, now, &self.sites, &self.peak) {
+            return false;
+        }
+        slot.set(site);
+        true
+    }
+
+    /// As [`Self::free`], if nothing is out of the ordinary. False: nothing was done.
+    #[inline(always)]
+    pub(crate) fn free_if_usual(&self, book: &mut Book, address: usize, bytes: usize) -> bool {
+        let Some(slot) = self.blocks.slot_at(address) else {
+            return false;
+        };
+        let Some(site) = slot.site() else {
+            return false;
+        };
+        let Some(now) = clock::counter() else {
+            return false;
+        };
+        let change = Change::free(bytes, now);
+        if !book.count_if_usual(site, &change, now, &self.sites, &self.peak) {
+            return false;
+        }
+        slot.clear();
+        true
     }
 
     /// The block of `bytes` at `address` is about to be freed. Blocks that

@@ -51,6 +51,13 @@ impl Amount {
         }
     }
 
+    /// Whether this change, up or down, is no larger than `slack`.
+    #[inline(always)]
+    pub(crate) fn is_within(self, slack: Self) -> bool {
+        (self.bytes as i64).unsigned_abs() <= slack.bytes
+            && (self.blocks as i64).unsigned_abs() <= slack.blocks
+    }
+
     pub(crate) fn minus(self, other: Self) -> Self {
         Self {
             bytes: self.bytes.wrapping_sub(other.bytes),

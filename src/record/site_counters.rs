@@ -3,7 +3,7 @@
 use crate::record::chunks::Zeroable;
 use crate::record::counter::{Counter32, Counter64};
 use crate::record::peak::Amount;
-use crate::record::site_max::{Joined, SharedMax};
+use crate::record::site_max::SharedMax;
 
 /// Zeroed memory is a site that the thread has not used.
 #[derive(Debug)]
@@ -140,19 +140,32 @@ impl Change {
 }
 
 impl SiteCounters {
-    /// Saves what is held as what was held at the peak, once an epoch.
+    /// Whether this thread has never counted the site.
     #[inline(always)]
-    pub(crate) fn save_at_peak(&self, epoch: u32, first_use: impl FnOnce() -> Joined) {
-        let saved = self.epoch_and_shared.get();
-        if saved >> 1 != epoch {
-            let shared = match saved {
-                0 if first_use() == Joined::AsSharer => SHARED,
-                _ => saved & SHARED,
-            };
-            self.peak_bytes.set(self.live_bytes.get());
-            self.peak_blocks.set(self.live_blocks.get());
-            self.epoch_and_shared.set(epoch << 1 | shared);
-        }
+    pub(crate) fn is_unused(&self) -> bool {
+        self.epoch_and_shared.get() == 0
+    }
+
+    /// Other threads have used the site before this one.
+    pub(crate) fn set_shared(&self) {
+        self.epoch_and_shared
+            .set(self.epoch_and_shared.get() | SHARED);
+    }
+
+    /// In which epoch what is held was last saved.
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch_and_shared.get() >> 1
+    }
+
+    /// Saves what is held as what was held at the peak: once an epoch, before the first
+    /// change in it.
+    #[inline(always)]
+    pub(crate) fn save_at_peak(&self, epoch: u32) {
+        let shared = self.epoch_and_shared.get() & SHARED;
+        self.peak_bytes.set(self.live_bytes.get());
+        self.peak_blocks.set(self.live_blocks.get());
+        self.epoch_and_shared.set(epoch << 1 | shared);
     }
 
     #[inline(always)]
@@ -179,29 +192,38 @@ impl SiteCounters {
 
     /// Publishes this thread's part of a site that several use, once it has
     /// changed by more than the slack, or by anything if `exact`.
-    #[cold]
+    #[inline(always)]
     pub(crate) fn update_shared_max(&self, shared: &SharedMax, exact: bool) {
-        if self.epoch_and_shared.get() & SHARED == 0 {
-            let part = shared.hand_over(self.max_or_published());
-            self.set_published(part);
-            self.epoch_and_shared
-                .set(self.epoch_and_shared.get() | SHARED);
-        }
-        let change = self.live().minus(self.max_or_published());
-        // Blocks wrap at 32 bits here and at 64 there.
-        let blocks = i64::from(change.blocks as u32 as i32);
         let slack = match exact {
             true => Amount::default(),
             false => shared.slack(),
         };
-        if (change.bytes as i64).unsigned_abs() > slack.bytes
-            || blocks.unsigned_abs() > slack.blocks
-        {
-            shared.publish(Amount {
-                bytes: change.bytes,
-                blocks: blocks as u64,
-            });
-            self.set_published(self.live());
+        let knows = self.epoch_and_shared.get() & SHARED != 0;
+        if !knows || !self.unpublished().is_within(slack) {
+            self.publish(shared);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn publish(&self, shared: &SharedMax) {
+        if self.epoch_and_shared.get() & SHARED == 0 {
+            let part = shared.hand_over(self.max_or_published());
+            self.set_published(part);
+            self.set_shared();
+        }
+        shared.publish(self.unpublished());
+        self.set_published(self.live());
+    }
+
+    /// How much this thread holds beyond what it has published.
+    #[inline(always)]
+    fn unpublished(&self) -> Amount {
+        let change = self.live().minus(self.max_or_published());
+        Amount {
+            // Blocks wrap at 32 bits here and at 64 there.
+            blocks: i64::from(change.blocks as u32 as i32) as u64,
+            ..change
         }
     }
 

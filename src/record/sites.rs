@@ -45,13 +45,14 @@ unsafe impl Zeroable for Site {}
 // SAFETY: an atomic, for which zero is valid.
 unsafe impl Zeroable for AtomicU32 {}
 
-/// What every count looks at: whether several threads have used the site, in the
-/// low bit, and above it how large its largest block is at least.
+/// What every count looks at: how large the site's largest block is at least, and in the
+/// highest bit whether several threads have used it. So one comparison as signed
+/// numbers tells that neither concerns a block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts(u32);
 
-const SHARED: u32 = 1;
-const LARGEST_BYTES_MAX: u64 = (u32::MAX >> 1) as u64;
+const SHARED: u32 = 1 << 31;
+const LARGEST_BYTES_MAX: u64 = (SHARED - 1) as u64;
 
 impl Facts {
     /// A thread may learn it one change late.
@@ -62,7 +63,13 @@ impl Facts {
 
     #[inline(always)]
     pub(crate) fn largest_bytes_at_least(self) -> u64 {
-        u64::from(self.0 >> 1)
+        u64::from(self.0 & !SHARED)
+    }
+
+    /// Whether only one thread uses the site, and it has had a block of `bytes` or more.
+    #[inline(always)]
+    pub(crate) fn are_usual(self, bytes: u64) -> bool {
+        bytes as i64 <= i64::from(self.0 as i32)
     }
 }
 
@@ -165,6 +172,13 @@ impl Sites {
         Facts(facts.map_or(0, |facts| facts.load(Relaxed)))
     }
 
+    /// As [`Self::facts`], if there are any yet.
+    #[inline(always)]
+    pub(crate) fn known_facts(&self, id: SiteId) -> Option<Facts> {
+        let facts = self.facts.get(id.get() as usize)?;
+        Some(Facts(facts.load(Relaxed)))
+    }
+
     /// A block that is larger than the facts tell.
     #[cold]
     #[inline(never)]
@@ -173,8 +187,8 @@ impl Sites {
             site.largest_bytes.fetch_max(bytes, Relaxed);
         }
         if let Some(facts) = self.facts.get_or_map(id.get() as usize) {
-            let told = (bytes.min(LARGEST_BYTES_MAX) as u32) << 1;
-            let grown = |facts: u32| (told > facts).then_some(told | facts & SHARED);
+            let told = bytes.min(LARGEST_BYTES_MAX) as u32;
+            let grown = |facts: u32| (told > facts & !SHARED).then_some(told | facts & SHARED);
             // Err: another thread has seen a larger one.
             let _ = facts.fetch_update(Relaxed, Relaxed, grown);
         }
