@@ -43,10 +43,15 @@ mod interpose;
 mod report;
 #[allow(unsafe_code, reason = "the C library's exit and fork handlers")]
 mod process;
-#[allow(unsafe_code, reason = "unlocks what was locked over a fork")]
+#[allow(
+    unsafe_code,
+    reason = "unlocks what was locked over a fork, listens to a signal"
+)]
 mod profiler;
 mod stats;
 mod snapshot;
+#[allow(unsafe_code, reason = "called by the loader before `main`")]
+mod environment;
 mod assert;
 mod testing;
 #[cfg(feature = "internals")]

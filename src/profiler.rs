@@ -26,6 +26,8 @@ use std::sync::atomic::{
 };
 use std::time::{Duration, Instant};
 
+mod helper;
+
 /// Frames of a stack that are kept unless told otherwise.
 const DEFAULT_FRAMES: usize = 64;
 
@@ -55,6 +57,12 @@ impl Phase {
             Self::Running(run) => Some(run.start),
             Self::Ready | Self::PostAssert => None,
         }
+    }
+}
+
+impl Phase {
+    fn is_from_environment(&self) -> bool {
+        matches!(self, Self::Running(run) if run.settings.from_environment)
     }
 }
 
@@ -146,6 +154,9 @@ impl Profiler {
             paused: false,
             sample_bytes: None,
             sample_seed: None,
+            snapshot_signal: None,
+            window: None,
+            from_environment: false,
         }
     }
 
@@ -229,6 +240,10 @@ pub struct ProfilerBuilder {
     paused: bool,
     sample_bytes: Option<u64>,
     sample_seed: Option<u64>,
+    snapshot_signal: Option<i32>,
+    window: Option<(Duration, Option<Duration>)>,
+    /// Gives way to a profiler of the program's own.
+    from_environment: bool,
 }
 
 impl ProfilerBuilder {
@@ -402,6 +417,39 @@ impl ProfilerBuilder {
         self
     }
 
+    /// Writes a profile of the run so far whenever the process gets this signal (a number
+    /// of the C library's, such as `libc::SIGUSR2`): beside the file that is written at the
+    /// end, as `name.1.json`, `name.2.json` and so on.
+    ///
+    /// The handler only wakes a thread, which is started for that. Signals that come
+    /// while it writes are one. If the program has a handler of its own for the
+    /// signal, that one stays, and a line on standard error says so. In a copy of the process
+    /// made by `fork` the signal does nothing. Linux only.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::builder().snapshot_signal(12).build();
+    /// ```
+    pub fn snapshot_signal(mut self, signal: i32) -> Self {
+        self.snapshot_signal = Some(signal);
+        self
+    }
+
+    /// Records new blocks only from `start` on, and until `end`, both since the start of the
+    /// run; see [`Profiler::pause`]. A thread is started for that.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use std::time::Duration;
+    /// let (warm_up, end) = (Duration::from_secs(60), Duration::from_secs(120));
+    /// let _profiler = heapledger::Profiler::builder().window(warm_up, Some(end)).build();
+    /// ```
+    pub fn window(mut self, start: Duration, end: Option<Duration>) -> Self {
+        self.window = Some((start, end));
+        self.paused |= !start.is_zero();
+        self
+    }
+
     /// Prints the profile on standard error as well.
     #[doc(hidden)]
     pub fn eprint_json(mut self) -> Self {
@@ -419,23 +467,41 @@ impl ProfilerBuilder {
             panic!("heapledger: {why}");
         }
         ENGINE.ignoring(|| {
-            let missing = self.missing();
-            match self.start() {
-                Err(AlreadyRunning) => {
-                    panic!("dhat: creating a profiler while a profiler is already running")
-                }
-                #[cfg(feature = "interpose")]
-                Ok(Installed(true)) if !crate::interpose::is_in_place() => print_line(NOT_IN_PLACE),
-                Ok(Installed(true)) => {}
-                Ok(Installed(false)) => print_line(missing),
+            // The program's own wishes go before those of who started it.
+            if let Some(ended) = EndedRun::take_if(Phase::is_from_environment, Phase::Ready) {
+                ended.report(Target::Files);
             }
-            if let Some(line) = exact::objection() {
-                print_line(line);
+            if self.begin().is_err() {
+                panic!("dhat: creating a profiler while a profiler is already running")
             }
             Profiler {
                 _not_constructible: (),
             }
         })
+    }
+
+    /// Starts the run, and tells what is wrong with it.
+    fn begin(self) -> Result<(), AlreadyRunning> {
+        let missing = self.missing();
+        let tasks = helper::Tasks {
+            signal: self.snapshot_signal,
+            window: self.window,
+        };
+        match self.start()? {
+            #[cfg(feature = "interpose")]
+            Installed(true) if !crate::interpose::is_in_place() => print_line(NOT_IN_PLACE),
+            Installed(true) => {}
+            Installed(false) => print_line(missing),
+        }
+        if let Some(line) = exact::objection() {
+            print_line(line);
+        }
+        if !tasks.is_empty()
+            && let Err(why) = helper::start(tasks)
+        {
+            print_line(&format!("error: {why}"));
+        }
+        Ok(())
     }
 
     fn start(self) -> Result<Installed, AlreadyRunning> {
@@ -476,7 +542,7 @@ impl ProfilerBuilder {
     }
 
     /// Why these settings cannot be had together.
-    fn contradiction(&self) -> Option<&'static str> {
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
         match self.sampling() {
             Some(_) if self.testing => {
                 Some("testing needs every block recorded; remove sample_bytes")
@@ -609,7 +675,8 @@ fn wait_for_report() {
     loop {
         let reporting = REPORTING.load(Acquire);
         // A report in the process that this one is a copy of ends there.
-        if reporting == 0 || reporting == own || reporting >> 32 != pid {
+        let is_done = reporting == 0 || reporting == own || reporting >> 32 != pid;
+        if is_done && !helper::is_writing() {
             return;
         }
         if start.elapsed() > REPORT_LIMIT {
@@ -831,6 +898,38 @@ pub(crate) fn read_running() -> Result<(Snapshot, Options, u64), &'static str> {
     Ok((snapshot, options, pause_ns))
 }
 
+/// Writes a profile of the run in progress, beside the files of its end.
+///
+/// # Errors
+/// Why not, in a sentence.
+fn save_running(number: u32) -> Result<(), String> {
+    let settings = while_running(|run| (run.settings.clone(), run.pid)).ok_or(NOT_RUNNING)?;
+    let (settings, pid) = settings;
+    let (snapshot, options, _) = read_running()?;
+    let profile = Profile::from_snapshot(&snapshot, &options);
+    let mut formats = Formats::of(&profile);
+    let own = std::process::id();
+    for output in settings.files((own != pid).then_some(own)) {
+        let saved = formats.save(&output.of_copy(number));
+        let saved = saved.map_err(|error| error.to_string())?;
+        if !settings.quiet {
+            print_line(&saved.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Starts a run that the process's environment asks for. It ends with the process, or when
+/// the program starts one of its own.
+pub(crate) fn start_from_environment(mut builder: ProfilerBuilder) {
+    builder.from_environment = true;
+    ENGINE.ignoring(|| {
+        // A library that was loaded later may bring another copy of this crate, but not
+        // another run of this one.
+        let _ = builder.begin();
+    });
+}
+
 fn options(settings: &ProfilerBuilder) -> Options {
     Options {
         trim: settings.trim_backtraces.map_or(Trim::Off, Trim::To),
@@ -851,7 +950,7 @@ fn print(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn print_line(line: &str) {
+pub(crate) fn print_line(line: &str) {
     print(&format!("heapledger: {line}\n"));
 }
 

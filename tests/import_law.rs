@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["lib"],
     &["internals"],
-    &["assert", "snapshot", "stats", "testing"],
+    &["assert", "environment", "snapshot", "stats", "testing"],
     &["profiler"],
     &["interpose"],
     &["alloc", "report", "process"],

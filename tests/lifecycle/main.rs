@@ -19,6 +19,7 @@ mod windows;
 mod snapshots;
 mod timeline;
 mod sampling;
+mod environment;
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;
@@ -41,5 +42,6 @@ fn main() {
         snapshots::SCENARIOS,
         timeline::SCENARIOS,
         sampling::SCENARIOS,
+        environment::SCENARIOS,
     ]);
 }

@@ -91,6 +91,18 @@ impl Child {
         self
     }
 
+    /// For another copy of this binary.
+    pub(crate) fn scenario(mut self, name: &str) -> Self {
+        self.command.env(SCENARIO, name);
+        self
+    }
+
+    /// The variable that starts a run from outside.
+    pub(crate) fn environment(mut self, text: &str) -> Self {
+        self.command.env("HEAPLEDGER", text);
+        self
+    }
+
     /// Which allocator the profiler's own is put around.
     pub(crate) fn allocator(mut self, name: &str) -> Self {
         self.command.env("HEAPLEDGER_TEST_ALLOCATOR", name);
