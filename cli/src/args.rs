@@ -31,7 +31,7 @@ pub(crate) enum Command {
 
 Figures: total-bytes, total-blocks, peak-bytes, peak-blocks, end-bytes, end-blocks, max-bytes,
 max-blocks, lifetimes, read-bytes, written-bytes, unwritten-bytes, tail-bytes,
-short-lived-blocks, reallocs, copied-bytes; a file has those that its profiler measured.")]
+short-lived-blocks, reallocs, copied-bytes, allocator-ns; a file has those that its profiler measured.")]
     Top {
         #[command(flatten)]
         file: File,

@@ -20,14 +20,17 @@ pub(crate) enum Figure {
     Reallocs,
     /// Bytes that reallocations copied.
     Copied,
+    /// Processor time in the allocator, in ns: from samples.
+    AllocatorTime,
 }
 
-const DERIVED: [(Figure, &str); 5] = [
+const DERIVED: [(Figure, &str); 6] = [
     (Figure::Unwritten, "unwritten-bytes"),
     (Figure::UnusedTail, "tail-bytes"),
     (Figure::ShortLived, "short-lived-blocks"),
     (Figure::Reallocs, "reallocs"),
     (Figure::Copied, "copied-bytes"),
+    (Figure::AllocatorTime, "allocator-ns"),
 ];
 
 impl Figure {
@@ -41,6 +44,7 @@ impl Figure {
             Self::UnusedTail => extensions.iter().any(|point| point.touch.is_some()),
             Self::ShortLived => profile.has_lifetimes && profile.short_lived_below.is_some(),
             Self::Reallocs | Self::Copied => !extensions.is_empty(),
+            Self::AllocatorTime => extensions.iter().any(|point| point.time.is_some()),
         }
     }
 
@@ -67,6 +71,9 @@ impl Figure {
             }
             Self::Reallocs => extension.map_or(0, |extension| extension.reallocs),
             Self::Copied => extension.map_or(0, |extension| extension.copied_bytes),
+            Self::AllocatorTime => extension.and_then(|extension| extension.time).map_or(0, |time| {
+                time.alloc_ns.saturating_add(time.realloc_ns).saturating_add(time.free_ns)
+            }),
         }
     }
 
@@ -80,6 +87,7 @@ impl Figure {
             Self::ShortLived => "short-lived blocks".into(),
             Self::Reallocs => "reallocations".into(),
             Self::Copied => "bytes copied by reallocations".into(),
+            Self::AllocatorTime => "ns in the allocator (estimate)".into(),
         }
     }
 

@@ -51,6 +51,7 @@ fn head(
                 Figure::Unwritten | Figure::UnusedTail | Figure::Copied => "bytes",
                 Figure::ShortLived => "blocks",
                 Figure::Reallocs => "reallocations",
+                Figure::AllocatorTime => "ns",
             };
             json!({"id": figure.to_string(), "title": figure.title(profile), "unit": unit})
         })

@@ -1,5 +1,6 @@
 //! A file with names and lines of addresses.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -77,36 +78,41 @@ impl DebugFile {
         // The call lies before it, and may be the last instruction of its function.
         let probe = address.checked_sub(1)?;
         let symbol = self.loader.find_symbol(probe);
-        let mut texts: Vec<Box<str>> = Vec::new();
         let mut frames = self.loader.find_frames(probe).ok()?;
+        // Name and place.
+        let mut parts: Vec<(Option<String>, Option<String>)> = Vec::new();
         while let Ok(Some(frame)) = frames.next() {
-            let location = frame.location.as_ref();
-            let file = location.and_then(|location| location.file);
-            let function = frame
+            let place = frame.location.as_ref().and_then(|location| {
+                let (line, column) = (location.line.unwrap_or(0), location.column.unwrap_or(0));
+                Some(format!("{}:{line}:{column}", shortened(location.file?)))
+            });
+            let name = frame
                 .function
                 .as_ref()
                 .and_then(|name| name.raw_name().ok());
-            let Some(name) = function.as_deref().or(symbol) else {
-                continue;
-            };
-            let name = demangled(name);
-            let text = match (file, location) {
-                (Some(file), Some(location)) => {
-                    let (line, column) = (location.line.unwrap_or(0), location.column.unwrap_or(0));
-                    format!("{address:#x}: {name} ({}:{line}:{column})", shortened(file))
-                }
-                _ => format!("{address:#x}: {name} (in {})", self.path.display()),
-            };
-            texts.push(text.into());
+            parts.push((name.map(Cow::into_owned), place));
         }
-        if texts.is_empty()
-            && let Some(symbol) = symbol
+        if parts.is_empty() && symbol.is_some() {
+            parts.push((None, None));
+        }
+        // A plain name has neither path nor type; the linker's, of what was not inlined, has both.
+        if let (Some((name, _)), Some(symbol)) = (parts.last_mut(), symbol)
+            && !name.as_deref().is_some_and(is_mangled)
         {
-            let name = demangled(symbol);
-            texts.push(format!("{address:#x}: {name} (in {})", self.path.display()).into());
+            *name = Some(symbol.to_owned());
         }
+        let texts = parts.into_iter().filter_map(|(name, place)| {
+            let name = demangled(&name?);
+            let place = place.unwrap_or_else(|| format!("in {}", self.path.display()));
+            Some(format!("{address:#x}: {name} ({place})").into_boxed_str())
+        });
+        let texts: Vec<Box<str>> = texts.collect();
         (!texts.is_empty()).then_some(texts)
     }
+}
+
+fn is_mangled(name: &str) -> bool {
+    name.starts_with("_R") || name.starts_with("_Z")
 }
 
 fn demangled(name: &str) -> String {
