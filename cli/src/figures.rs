@@ -71,9 +71,15 @@ impl Figure {
             }
             Self::Reallocs => extension.map_or(0, |extension| extension.reallocs),
             Self::Copied => extension.map_or(0, |extension| extension.copied_bytes),
-            Self::AllocatorTime => extension.and_then(|extension| extension.time).map_or(0, |time| {
-                time.alloc_ns.saturating_add(time.realloc_ns).saturating_add(time.free_ns)
-            }),
+            Self::AllocatorTime => {
+                extension
+                    .and_then(|extension| extension.time)
+                    .map_or(0, |time| {
+                        time.alloc_ns
+                            .saturating_add(time.realloc_ns)
+                            .saturating_add(time.free_ns)
+                    })
+            }
         }
     }
 

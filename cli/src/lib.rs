@@ -20,6 +20,7 @@ mod load;
 mod sites;
 mod figures;
 mod names;
+mod notes;
 mod output;
 mod terminal;
 mod failure;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::failure::{Failure, Result};
 use crate::figures::Figure;
 use crate::load;
+use crate::notes;
 use crate::sites::{Grouping, Sites};
 use crate::terminal::{Table, escaped, percent, thousands};
 
@@ -171,6 +172,9 @@ pub(crate) fn print_totals(profile: &Profile, out: &mut dyn Write) -> Result<()>
             blocks.unwrap_or_default()
         );
         writeln!(out, "{}", escaped(&line))?;
+    }
+    for note in notes::notes(profile) {
+        writeln!(out, "{note}")?;
     }
     Ok(())
 }

@@ -206,12 +206,17 @@ fn what_heapledger_adds() {
         {"time": 15000, "bytes": 900, "blocks": 3, "total_bytes": 5000, "total_blocks": 40, "peak": true, "top": [[1, 800], [99, 1]]},
         {"time": 23687, "bytes": 50, "blocks": 1, "total_bytes": 6000, "total_blocks": 50},
     ]});
+    profile["heapledger"]["sample_bytes"] = json!(524_288);
     profile["pps"][0]["heapledger"] = json!({"reallocs": 100_000, "copied_bytes": 6_400_000, "largest_bytes": 128,
         "touch": {"blocks": 200_000, "bytes": 19_200_000, "written_bytes": 17_600_000, "tail_bytes": 1_600_000, "all_written_bytes": 17_600_000}});
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile.json");
     std::fs::write(&path, profile.to_string()).unwrap();
     let mut page = Page::of(&path);
+    assert!(
+        page.text("#notes")
+            .contains("All figures are estimates: one block was sampled in 524,288")
+    );
     page.click("#tab-timeline");
     assert_eq!(
         page.text("#peak-text"),

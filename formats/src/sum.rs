@@ -1,6 +1,6 @@
 //! Points that become one.
 
-use crate::model::{AllocatorTime, Counts, Estimate, PointExtension, Touch};
+use crate::model::{AllocatorTime, Counts, Estimate, PointExtension, ProcessShare, Touch};
 
 impl Counts {
     /// Adds another point's figures. What is known of the largest moment of both is a lower bound:
@@ -40,6 +40,25 @@ impl PointExtension {
         self.estimate = both(self.estimate, other.estimate, Estimate::plus);
         self.touch = both(self.touch, other.touch, Touch::plus);
         self.time = both(self.time, other.time, AllocatorTime::plus);
+        for share in &other.by_process {
+            match self
+                .by_process
+                .iter_mut()
+                .find(|known| known.process == share.process)
+            {
+                Some(known) => known.add(share),
+                None => self.by_process.push(*share),
+            }
+        }
+    }
+}
+
+impl ProcessShare {
+    fn add(&mut self, other: &Self) {
+        self.total_bytes = self.total_bytes.saturating_add(other.total_bytes);
+        self.total_blocks = self.total_blocks.saturating_add(other.total_blocks);
+        self.peak_bytes = self.peak_bytes.saturating_add(other.peak_bytes);
+        self.end_bytes = self.end_bytes.saturating_add(other.end_bytes);
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::figures::Figure;
 use crate::names;
+use crate::notes::notes;
 use crate::sites::Sites;
 use crate::terminal::thousands;
 
@@ -83,7 +84,7 @@ fn head(
         .collect();
     json!({
         "command": profile.command, "pid": profile.pid, "time": profile.time_units.0,
-        "peak": profile.peak_time, "end": profile.end_time, "totals": totals(profile),
+        "peak": profile.peak_time, "end": profile.end_time, "totals": totals(profile), "notes": notes(profile),
         "figures": figures, "timeline": moments, "strings": strings, "columns": columns,
     })
 }
