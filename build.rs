@@ -15,6 +15,7 @@ fn main() {
     println!("cargo:rerun-if-changed=exact-flags.txt");
     println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     println!("cargo:rustc-check-cfg=cfg(heapledger_callbacks, heapledger_exact)");
+    plant_defect_for_sanitizers();
 
     let given = given_flags();
     let (link, trace): (Vec<&str>, Vec<&str>) = FLAGS
@@ -54,6 +55,16 @@ fn main() {
     println!("cargo:rustc-cfg=heapledger_callbacks");
     if traces {
         println!("cargo:rustc-cfg=heapledger_exact");
+    }
+}
+
+/// `scripts/prove.sh` sees to it that sanitizers find what is wrong.
+fn plant_defect_for_sanitizers() {
+    const WANTED: &str = "HEAPLEDGER_PLANTED_DEFECT";
+    println!("cargo:rerun-if-env-changed={WANTED}");
+    println!("cargo:rustc-check-cfg=cfg(heapledger_planted_defect)");
+    if env::var_os(WANTED).is_some() {
+        println!("cargo:rustc-cfg=heapledger_planted_defect");
     }
 }
 

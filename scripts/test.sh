@@ -8,6 +8,8 @@ cargo test --workspace
 # What C and C++ code allocates: a package of its own, with the feature `interpose`.
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 cargo test --manifest-path tests/interpose/Cargo.toml --target-dir "$target"
+# Allocations by span: likewise, with the feature `tracing`.
+cargo test --manifest-path tests/tracing/Cargo.toml --target-dir "$target"
 
 # Optimized code has other frames: inlined, merged, without frame pointers. Whatever must hold for those
 # as well is run again here.

@@ -54,6 +54,8 @@ mod snapshot;
 mod environment;
 mod assert;
 mod testing;
+#[cfg(feature = "tracing")]
+mod spans;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 #[allow(unsafe_code, reason = "benches of single steps, in zeroed memory")]
@@ -66,6 +68,11 @@ pub use heapledger_formats::metric::Metric;
 pub use profiler::{Profiler, ProfilerBuilder, check_assert_condition};
 pub use report::output::{Format, Output};
 pub use snapshot::{Snapshot, SnapshotError};
+#[cfg(feature = "tracing")]
+pub use spans::{
+    layer::SpanLayer,
+    usage::{SpanUsage, Spans},
+};
 pub use stats::{AdHocStats, HeapGauges, HeapStats, ad_hoc_event};
 #[doc(hidden)]
 pub use testing::macro_support;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["lib"],
     &["internals"],
+    &["spans"],
     &["assert", "environment", "snapshot", "stats", "testing"],
     &["profiler"],
     &["interpose"],

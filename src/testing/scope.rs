@@ -189,6 +189,13 @@ impl Scope {
         }
     }
 
+    /// Puts this thread into the scope, until [`ENGINE`]'s `leave_scope` is given the
+    /// result. None: it cannot be.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn put_thread_in(&self) -> Option<u32> {
+        ENGINE.enter_scope(self.number).ok()
+    }
+
     /// A future whose polls, and whose end, take place in the scope, on whatever
     /// threads they do. The future itself is moved to the heap, uncounted.
     ///
