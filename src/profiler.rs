@@ -14,6 +14,7 @@ use crate::record::snapshot::{Kind, MomentInTime, Snapshot, Totals};
 use crate::report::output::{Format, Formats, Output};
 use crate::report::profile::{Options, Profile};
 use crate::report::trim::Trim;
+use crate::report::unloaded;
 use crate::report::{dhat, summary};
 use std::alloc::Layout;
 use std::hint::black_box;
@@ -791,6 +792,7 @@ impl EndedRun {
             return None;
         }
         self.snapshot.modules = module_map::loaded_modules();
+        unloaded::tell_apart(&mut self.snapshot, &ENGINE.noted_modules());
         let options = options(settings);
         let profile = Profile::from_snapshot(&self.snapshot, &options);
         let mut text = String::new();
@@ -895,6 +897,7 @@ pub(crate) fn read_running() -> Result<(Snapshot, Options, u64), &'static str> {
     });
     let (mut snapshot, options, pause_ns) = read.ok_or(NOT_RUNNING)??;
     snapshot.modules = module_map::loaded_modules();
+    unloaded::tell_apart(&mut snapshot, &ENGINE.noted_modules());
     Ok((snapshot, options, pause_ns))
 }
 

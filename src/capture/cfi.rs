@@ -6,6 +6,8 @@
 //! the System V x86-64 psABI's DWARF register numbers; decoded by gimli.
 
 use crate::capture::loaded_object::{self, LoadedObject};
+use crate::capture::module_map::NotedModule;
+use crate::capture::module_notes::{ModuleNotes, Noted};
 use crate::capture::rules::{Rule, SLOT_AT_FP, Step};
 use crate::lock::SpinLock;
 use crate::untracked;
@@ -15,6 +17,7 @@ use gimli::{
     UnwindTableRow, X86_64,
 };
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Storage for gimli's evaluation without an allocation: x86-64 code saves at
 /// most its 16 general registers and the return address.
@@ -31,6 +34,37 @@ type Context = UnwindContext<usize, SmallStorage>;
 /// which may be a signal handler's and have no more than 8 KiB in all.
 pub(crate) struct RuleDeriver {
     context: SpinLock<Option<ContextMemory>>,
+    notes: ModuleNotes,
+    /// Where code lies that is never unloaded.
+    permanent: [OnceRange; 2],
+    /// Where other code was found than before.
+    other_code: SpinLock<Option<(u64, u64)>>,
+    has_other_code: AtomicBool,
+}
+
+/// An address range, empty until it is known.
+#[derive(Debug, Default)]
+struct OnceRange {
+    start: AtomicU64,
+    end: AtomicU64,
+}
+
+impl OnceRange {
+    const fn new() -> Self {
+        Self {
+            start: AtomicU64::new(0),
+            end: AtomicU64::new(0),
+        }
+    }
+
+    fn set(&self, start: u64, end: u64) {
+        self.start.store(start, Relaxed);
+        self.end.store(end, Relaxed);
+    }
+
+    fn contains(&self, address: u64) -> bool {
+        (self.start.load(Relaxed)..self.end.load(Relaxed)).contains(&address)
+    }
 }
 
 struct ContextMemory(NonNull<Context>);
@@ -48,12 +82,26 @@ impl RuleDeriver {
     pub(crate) const fn new() -> Self {
         Self {
             context: SpinLock::new(None),
+            notes: ModuleNotes::new(),
+            permanent: [const { OnceRange::new() }; 2],
+            other_code: SpinLock::new(None),
+            has_other_code: AtomicBool::new(false),
         }
     }
 
     /// Gets memory to work in; before that, nothing can be derived.
     pub(crate) fn prepare(&self) {
         loaded_object::prepare();
+        self.notes.prepare();
+        let own_code = RuleDeriver::derive as *const () as u64;
+        let c_library = libc::malloc as *const () as u64;
+        // A library that the profiler is part of may be unloaded, and the profiler
+        // with it.
+        for (range, pc) in self.permanent.iter().zip([own_code, c_library]) {
+            if let Some(object) = LoadedObject::containing(pc) {
+                range.set(object.facts.start, object.facts.end);
+            }
+        }
         let mut memory = self.context.lock();
         if memory.is_none()
             && let Some(block) = untracked::map(size_of::<Context>())
@@ -71,7 +119,8 @@ impl RuleDeriver {
     /// words lead it, also out of mapped memory.
     #[cold]
     #[inline(never)]
-    pub(crate) fn derive(&self, pc: u64) -> Rule {
+    /// `since_site` is the first site that can lead through its object.
+    pub(crate) fn derive(&self, pc: u64, since_site: u32) -> Rule {
         if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
             return Rule::UNFIT;
         }
@@ -80,6 +129,15 @@ impl RuleDeriver {
         let Some(object) = LoadedObject::containing(pc) else {
             return Rule::NO_INFORMATION;
         };
+        if !self.is_permanent(pc)
+            && self.notes.note(&object.facts, since_site) == Noted::InPlaceOfAnother
+        {
+            let (start, end) = (object.facts.start, object.facts.end);
+            let mut other_code = self.other_code.lock();
+            let (low, high) = other_code.unwrap_or((start, end));
+            *other_code = Some((low.min(start), high.max(end)));
+            self.has_other_code.store(true, Relaxed);
+        }
         let mut memory = self.context.lock();
         let Some(ContextMemory(context)) = &mut *memory else {
             return Rule::NO_INFORMATION;
@@ -90,6 +148,29 @@ impl RuleDeriver {
             Some(rule) if rule != Rule::UNFIT => rule,
             _ => Rule::NO_INFORMATION,
         }
+    }
+}
+
+impl RuleDeriver {
+    /// Whether the code at an address is never unloaded.
+    pub(crate) fn is_permanent(&self, address: u64) -> bool {
+        self.permanent.iter().any(|range| range.contains(address))
+    }
+
+    /// Whether code was found where there was other code before.
+    pub(crate) fn found_other_code(&self) -> bool {
+        self.has_other_code.load(Relaxed)
+    }
+
+    /// The range where it was found, once.
+    pub(crate) fn take_other_code(&self) -> Option<(u64, u64)> {
+        self.has_other_code.store(false, Relaxed);
+        self.other_code.lock().take()
+    }
+
+    /// All objects but those that are never unloaded. Allocates.
+    pub(crate) fn noted_modules(&self) -> Vec<NotedModule> {
+        self.notes.read()
     }
 }
 

@@ -5,8 +5,10 @@
 //! ones and musl have `dl_iterate_phdr`, which takes the loader's lock; it is
 //! what their own unwinders do for every frame, we do it once an address.
 
+use crate::capture::module_map::build_id_of;
+use crate::capture::module_notes::ObjectFacts;
 use once_cell::race::OnceNonZeroUsize;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::slice;
@@ -18,6 +20,7 @@ pub(crate) struct LoadedObject<'a> {
     /// From the header to the end of the segment that holds it.
     pub(crate) eh_frame_hdr: &'a [u8],
     segment_start: u64,
+    pub(crate) facts: ObjectFacts<'a>,
     _loaded: PhantomData<&'a ()>,
 }
 
@@ -39,6 +42,7 @@ impl LoadedObject<'_> {
                 slice::from_raw_parts(header as *const u8, (end - header) as usize)
             },
             segment_start: start,
+            facts: search.facts?,
             _loaded: PhantomData,
         })
     }
@@ -56,14 +60,15 @@ impl LoadedObject<'_> {
 
 /// What is wanted, and what was found; in runtime addresses.
 #[derive(Debug, Default)]
-struct Search {
+struct Search<'a> {
     pc: u64,
     eh_frame_hdr: u64,
     segment_start: u64,
     segment_end: u64,
+    facts: Option<ObjectFacts<'a>>,
 }
 
-impl Search {
+impl Search<'_> {
     fn for_pc(pc: u64) -> Option<Self> {
         match find_object() {
             Some(find) => Self::by_find_object(find, pc),
@@ -85,16 +90,21 @@ impl Search {
         // `pc` if there are gaps between its segments. So they are read off
         // the program headers: the kernel tells where those of the program
         // are; those of a library follow its ELF header, which it begins with.
-        let own = ProgramHeaders::of_the_program().and_then(|own| own.segment_containing(header));
-        let (segment_start, segment_end) = own.or_else(|| {
+        let own = ProgramHeaders::of_the_program();
+        let object = own
+            .filter(|own| own.segment_containing(header).is_some())
             // SAFETY: not the program, so a library, loaded at `bias`.
-            unsafe { ProgramHeaders::of_library(bias) }?.segment_containing(header)
-        })?;
+            .or_else(|| unsafe { ProgramHeaders::of_library(bias) })?;
+        let (segment_start, segment_end) = object.segment_containing(header)?;
+        // SAFETY: the record's second public field: a name or null.
+        let name = unsafe { found.link_map.cast::<*const c_char>().add(1).read() };
         Some(Self {
             pc,
             eh_frame_hdr: header,
             segment_start,
             segment_end,
+            // SAFETY: a name of the loader's, of a loaded object.
+            facts: unsafe { object.facts(name) },
         })
     }
 
@@ -138,6 +148,8 @@ unsafe extern "C" fn visit_object(
             search.eh_frame_hdr = address;
             search.segment_start = start;
             search.segment_end = end;
+            // SAFETY: a name of the loader's, of a loaded object.
+            search.facts = unsafe { object.facts(info.dlpi_name) };
         }
     }
     1
@@ -188,6 +200,26 @@ impl ProgramHeaders<'_> {
             slice::from_raw_parts(first, file.e_phnum.into())
         };
         Some(Self { headers, bias })
+    }
+
+    /// # Safety
+    /// `name` is the loader's, of this object.
+    unsafe fn facts<'n>(&self, name: *const c_char) -> Option<ObjectFacts<'n>> {
+        let is_loaded = |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD;
+        let first = self.headers.iter().find(is_loaded)?;
+        let last = self.headers.iter().rfind(is_loaded)?;
+        Some(ObjectFacts {
+            bias: self.bias,
+            start: self.bias.wrapping_add(first.p_vaddr),
+            end: self.bias.wrapping_add(last.p_vaddr + last.p_memsz),
+            // SAFETY: the headers of an object loaded at `bias`.
+            build_id: unsafe { build_id_of(self.headers, self.bias) },
+            path: match name.is_null() {
+                true => c"",
+                // SAFETY: the loader's name is a NUL-terminated string.
+                false => unsafe { CStr::from_ptr(name) },
+            },
+        })
     }
 
     fn segment_containing(&self, address: u64) -> Option<(u64, u64)> {

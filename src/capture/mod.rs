@@ -4,7 +4,8 @@
 //! In reading order: where a walk starts ([`registers`]), what it may read
 //! ([`stack_bounds`], [`stack_memory`]), how it gets from a frame to its caller ([`rules`], from
 //! [`cfi`] in the [`loaded_object`]), the walk itself ([`walk`]), and the
-//! [`platform`]'s unwinder behind it. [`module_map`] serves symbolizing.
+//! [`platform`]'s unwinder behind it. [`module_map`] and [`module_notes`] serve
+//! symbolizing.
 
 pub(crate) mod registers;
 pub(crate) mod stack_bounds;
@@ -15,6 +16,7 @@ pub(crate) mod cfi;
 pub(crate) mod walk;
 pub(crate) mod platform;
 pub(crate) mod module_map;
+pub(crate) mod module_notes;
 
 /// How stacks are taken here.
 pub(crate) const BACK_END: &str = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {

@@ -14,6 +14,79 @@ pub(crate) struct Module {
     /// Runtime address range, end exclusive.
     pub(crate) start: u64,
     pub(crate) end: u64,
+    /// As it is in memory: the file may be another by now.
+    pub(crate) build_id: BuildId,
+    pub(crate) is_loaded: bool,
+}
+
+/// A module that code on a stack was in, though it may have been unloaded since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotedModule {
+    pub(crate) module: Module,
+    /// The first site whose stack can lead through it.
+    pub(crate) since_site: u32,
+}
+
+/// What the linker made to tell a build from every other; empty if it made none.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BuildId {
+    len: u8,
+    bytes: [u8; MAX_BUILD_ID_BYTES],
+}
+
+/// SHA-1 has 20.
+const MAX_BUILD_ID_BYTES: usize = 32;
+
+impl BuildId {
+    pub(crate) fn from_bytes(id: &[u8]) -> Self {
+        let mut bytes = [0; MAX_BUILD_ID_BYTES];
+        let len = id.len().min(MAX_BUILD_ID_BYTES);
+        bytes[..len].copy_from_slice(&id[..len]);
+        let len = len as u8;
+        Self { len, bytes }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl std::fmt::Debug for BuildId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hex = |byte: &u8| write!(f, "{byte:02x}");
+        self.as_bytes().iter().try_for_each(hex)
+    }
+}
+
+/// The build id in the notes of an object's program headers.
+///
+/// # Safety
+/// The headers are those of an object loaded at `bias`.
+pub(crate) unsafe fn build_id_of(headers: &[libc::Elf64_Phdr], bias: u64) -> BuildId {
+    const GNU_BUILD_ID: u32 = 3;
+    for header in headers
+        .iter()
+        .filter(|header| header.p_type == libc::PT_NOTE)
+    {
+        let address = bias.wrapping_add(header.p_vaddr) as *const u8;
+        // SAFETY: notes are part of a loaded segment.
+        let mut notes = unsafe { std::slice::from_raw_parts(address, header.p_memsz as usize) };
+        // Each: sizes of name and content, type; then both, padded.
+        while let Some((sizes, rest)) = notes.split_first_chunk::<12>() {
+            let word = |at: usize| u32::from_ne_bytes([0, 1, 2, 3].map(|byte| sizes[at + byte]));
+            let (name, content) = (word(0) as usize, word(4) as usize);
+            let padded = |bytes: usize| bytes.next_multiple_of(4);
+            if rest.len() < padded(name) + padded(content) {
+                break;
+            }
+            let (name_bytes, after) = rest.split_at(padded(name));
+            if word(8) == GNU_BUILD_ID && name_bytes.starts_with(b"GNU\0") {
+                return BuildId::from_bytes(&after[..content]);
+            }
+            notes = &after[padded(content)..];
+        }
+    }
+    BuildId::default()
 }
 
 /// All objects loaded now. Takes the loader's lock and allocates: call it with
@@ -64,6 +137,9 @@ unsafe extern "C" fn push_module(
         bias: info.dlpi_addr,
         start: info.dlpi_addr + first.p_vaddr,
         end: info.dlpi_addr + last.p_vaddr + last.p_memsz,
+        // SAFETY: of the loader's record.
+        build_id: unsafe { build_id_of(headers, info.dlpi_addr) },
+        is_loaded: true,
     });
     0
 }

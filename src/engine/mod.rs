@@ -18,6 +18,7 @@ pub(crate) mod timing;
 #[cfg(feature = "interpose")]
 mod unsized_blocks;
 mod sampling;
+mod unloading;
 mod windows;
 pub(crate) mod scopes;
 #[cfg(test)]
@@ -85,6 +86,8 @@ pub(crate) struct Engine {
     /// Pauses that gave up on a suspended thread.
     torn_readings: AtomicU64,
     pub(crate) timing: Timing,
+    /// Counts how often what was remembered of code had to be forgotten.
+    code_epoch: AtomicU32,
 }
 
 /// A block that is between two addresses.
@@ -165,6 +168,7 @@ impl Engine {
             sampling: Sampling::new(),
             torn_readings: AtomicU64::new(0),
             timing: Timing::new(),
+            code_epoch: AtomicU32::new(0),
         }
     }
 
@@ -178,11 +182,6 @@ impl Engine {
     /// Called before the first walk.
     pub(crate) fn prepare_to_derive(&self) {
         self.deriver.prepare();
-    }
-
-    /// The rule of a return address, without the cache.
-    pub(crate) fn derived_rule(&self, return_address: u64) -> Rule {
-        self.deriver.derive(return_address.wrapping_sub(1))
     }
 
     // ---- operations -------------------------------------------------------
@@ -337,10 +336,18 @@ impl Engine {
         } = thread;
         // SAFETY: the caller's promise.
         let mut stack = unsafe { self.stack(walker, start) };
+        let site = match book.cache.get(stack.key, stack.check) {
+            Some(site) => site,
+            None if self.is_of_unloaded_code(&stack) => {
+                // SAFETY: the caller's promise.
+                return unsafe { self.site_after_unloading(thread, start) };
+            }
+            None => self.recorder.site_of(book, &mut stack)?,
+        };
         if stack.ended == Ended::Truncated {
             truncated.set(truncated.get() + 1);
         }
-        self.recorder.site_of(book, &mut stack)
+        Some(site)
     }
 
     /// The program is about to free a block.
@@ -607,6 +614,7 @@ impl Engine {
         }
         // With that flag every operation comes here for its fence.
         thread.acted_on.set(control.without(Control::FENCE));
+        self.follow_code(thread);
         Some(self.control.get())
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Thread {
     pub(crate) unsized_frees: Cell<u64>,
     /// Whose block this is, for the end of the thread.
     pub(crate) engine: Cell<Option<&'static Engine>>,
+    /// The engine's, when this thread last followed it.
+    pub(crate) code_epoch: Cell<u32>,
     pub(crate) sampler: Sampler,
     pub(crate) walker: Walker,
     pub(crate) book: Book,

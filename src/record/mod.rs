@@ -191,6 +191,16 @@ impl Recorder {
         self.blocks.may_hold(address)
     }
 
+    /// Whether there is a site of this stack.
+    pub(crate) fn knows(&self, stack: &Stack<'_>) -> bool {
+        self.sites.knows(stack)
+    }
+
+    /// Makes sites whose stacks lead through these addresses be found no more.
+    pub(crate) fn retire_sites_through(&self, range: (u64, u64)) {
+        self.sites.retire_through(range);
+    }
+
     /// The site of the block at `address`.
     pub(crate) fn site_of_block(&self, address: usize) -> Option<SiteId> {
         self.site_in_run(self.blocks.get(address)?)
@@ -345,6 +355,7 @@ impl Recorder {
                 }
             }
             SiteCounts {
+                number: number as u32,
                 leaf: site.leaf(),
                 counts,
             }

@@ -31,6 +31,15 @@ impl SiteCache {
         None
     }
 
+    pub(crate) fn clear(&mut self) {
+        let empty = Entry {
+            key: 0,
+            check: 0,
+            site: 0,
+        };
+        self.sets.fill([empty; 2]);
+    }
+
     /// Puts the site in the first place and moves the one there to the second.
     pub(crate) fn insert(&mut self, key: u64, check: u32, site: SiteId) {
         let set = &mut self.sets[key as usize % SETS];

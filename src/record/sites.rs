@@ -4,7 +4,7 @@
 use crate::capture::walk::Stack;
 use crate::lock::SpinLock;
 use crate::record::chunks::{Chunks, Zeroable};
-use crate::record::hashing::stripe_of;
+use crate::record::hashing::{spread, stripe_of};
 use crate::record::site_counters::SiteCounters;
 use crate::record::site_max::{Joined, SharedMax};
 use crate::record::stack_tree::StackTree;
@@ -134,6 +134,35 @@ impl Sites {
         site.leaf.store(leaf, Relaxed);
         stripe.insert_unique(key, id, rehash);
         Some(id)
+    }
+
+    /// Whether there is a site of this stack.
+    pub(crate) fn knows(&self, stack: &Stack<'_>) -> bool {
+        let (key, check) = (stack.key, stack.check);
+        let stripe = self.stripes[stripe_of(key, STRIPES)].lock();
+        let is_it = |&id: &SiteId| {
+            self.get(id).is_some_and(|site| {
+                site.key.load(Relaxed) == key && site.check.load(Relaxed) == check
+            })
+        };
+        stripe.find(key, is_it).is_some()
+    }
+
+    /// Makes sites whose stacks lead through these addresses be found no more.
+    pub(crate) fn retire_through(&self, (start, end): (u64, u64)) {
+        for id in self.ids() {
+            let Some(site) = self.get(id) else { continue };
+            let mut node = self.tree.node(site.leaf());
+            while node.address != 0 {
+                if (start..end).contains(&node.address.wrapping_sub(1)) {
+                    // A key that no stack has but by chance, as any other.
+                    let key = site.key.load(Relaxed);
+                    site.key.store(spread(key.wrapping_add(1)), Relaxed);
+                    break;
+                }
+                node = self.tree.node(node.parent);
+            }
+        }
     }
 
     fn claim_id(&self) -> Option<SiteId> {

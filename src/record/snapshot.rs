@@ -2,7 +2,9 @@
 //! state. `report` sees this and nothing else.
 
 pub(crate) use super::accesses::{Accesses, CountedAccesses, SiteAccesses};
-pub(crate) use crate::capture::module_map::Module;
+#[cfg(test)]
+pub(crate) use crate::capture::module_map::BuildId;
+pub(crate) use crate::capture::module_map::{Module, NotedModule};
 pub(crate) use crate::record::sampling::SampleSum;
 use crate::record::time_counters::Call;
 
@@ -108,6 +110,8 @@ pub(crate) struct Node {
 /// A distinct stack and its counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SiteCounts {
+    /// In the order in which sites were made.
+    pub(crate) number: u32,
     /// Index into [`Snapshot::nodes`] of the innermost frame.
     pub(crate) leaf: u32,
     pub(crate) counts: Counts,

@@ -24,6 +24,7 @@ pub(crate) mod summary;
 mod allocator_time;
 pub(crate) mod symbols;
 pub(crate) mod trim;
+pub(crate) mod unloaded;
 
 #[cfg(test)]
 mod sample;

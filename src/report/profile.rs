@@ -637,6 +637,8 @@ mod tests {
             bias: 0x1000,
             start: 0x1000,
             end: 0x2000,
+            build_id: Default::default(),
+            is_loaded: true,
         });
         let options = sample::options(Trim::To(64));
         let profile = Profile::from_snapshot(&snapshot, &options);

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::profile::Options;
 use super::trim::Trim;
 use crate::record::snapshot::{
-    Accesses, Counts, Kind, Module, Node, Refusals, SampleSum, SiteCounts, Snapshot, Totals,
+    Accesses, BuildId, Counts, Kind, Module, Node, Refusals, SampleSum, SiteCounts, Snapshot,
+    Totals,
 };
 
 /// Sites whose counts differ in every field, so that a mix-up of two shows.
@@ -45,7 +46,11 @@ pub(super) fn snapshot(kind: Kind, sites: &[(&[u64], Counts)]) -> Snapshot {
             });
             leaf = nodes.len() as u32 - 1;
         }
-        site_counts.push(SiteCounts { leaf, counts });
+        site_counts.push(SiteCounts {
+            number: site_counts.len() as u32 + 1,
+            leaf,
+            counts,
+        });
         totals.total_bytes += counts.total_bytes;
         totals.total_blocks += counts.total_blocks;
         totals.peak_bytes += counts.peak_bytes;
@@ -108,6 +113,8 @@ pub(super) fn this_program() -> Module {
         bias: start,
         start,
         end,
+        build_id: BuildId::default(),
+        is_loaded: true,
     }
 }
 

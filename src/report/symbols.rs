@@ -51,8 +51,8 @@ impl Symbols {
             addresses,
             ..Symbols::default()
         };
-        for (path, group) in group_by_file(&symbols.addresses, modules) {
-            symbols.resolve_group(path, &group);
+        for (file, group) in group_by_file(&symbols.addresses, modules) {
+            symbols.resolve_group(file, &group);
         }
         symbols
     }
@@ -75,22 +75,22 @@ impl Symbols {
         (0..self.ranges.len() as u32).map(|index| self.frames_of(AddressId(index)))
     }
 
-    fn resolve_group(&mut self, path: Option<&Path>, group: &[Located]) {
-        let module = match path {
-            Some(path) => self.frames.intern_text(&path.to_string_lossy()),
+    fn resolve_group(&mut self, file: Option<ModuleFile<'_>>, group: &[Located]) {
+        let module = match file {
+            Some(file) => self.frames.intern_text(&file.path.to_string_lossy()),
             None => self.frames.intern_text("???"),
         };
         let mut link_addresses: Vec<u64> = group.iter().map(|at| at.link_address).collect();
         link_addresses.dedup();
         let mut lists = vec![0..0; link_addresses.len()];
-        if let Some(path) = path {
+        if let Some(file) = file {
             FileResolver {
                 symbols: self,
                 link_addresses: &link_addresses,
                 lists: &mut lists,
                 module,
             }
-            .resolve(path);
+            .resolve(file);
         }
         for (list, &link_address) in lists.iter_mut().zip(&link_addresses) {
             if list.start == list.end {
@@ -150,11 +150,15 @@ struct FileResolver<'a> {
 
 impl FileResolver<'_> {
     /// A file that cannot be read, or holds no names, leaves `lists` as they are.
-    fn resolve(mut self, path: &Path) {
+    fn resolve(mut self, module: ModuleFile<'_>) {
+        let path = module.path;
         let Some(map) = map_module(path) else { return };
         let Ok(file) = object::File::parse(&*map) else {
             return;
         };
+        if !module.is_of(&file) {
+            return;
+        }
         if let Some(id) = file.build_id().ok().flatten()
             && let (Some(&first), Some(&last)) =
                 (self.link_addresses.first(), self.link_addresses.last())
@@ -394,6 +398,34 @@ fn release_pages(map: &Mmap) {
     // Refused advice costs memory only.
     drop(result);
 }
+/// Where the names of a module are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ModuleFile<'a> {
+    path: &'a Path,
+    build_id: &'a [u8],
+    is_loaded: bool,
+}
+
+impl<'a> ModuleFile<'a> {
+    fn of(module: &'a Module) -> Self {
+        Self {
+            path: &module.path,
+            build_id: module.build_id.as_bytes(),
+            is_loaded: module.is_loaded,
+        }
+    }
+
+    /// Whether `file`, which lies at the module's path, is the one that was loaded from
+    /// there: it may have been built anew. Where nothing tells them apart, the file of
+    /// a module that is still loaded is taken for the right one.
+    fn is_of(&self, file: &object::File<'_>) -> bool {
+        match self.build_id {
+            [] => self.is_loaded,
+            build_id => file.build_id().ok().flatten() == Some(build_id),
+        }
+    }
+}
+
 /// An address in its file.
 struct Located {
     link_address: u64,
@@ -406,10 +438,10 @@ struct Located {
 fn group_by_file<'a>(
     addresses: &[u64],
     modules: &'a [Module],
-) -> BTreeMap<Option<&'a Path>, Vec<Located>> {
+) -> BTreeMap<Option<ModuleFile<'a>>, Vec<Located>> {
     let mut by_start: Vec<&Module> = modules.iter().collect();
     by_start.sort_unstable_by_key(|module| module.start);
-    let mut groups: BTreeMap<Option<&Path>, Vec<Located>> = BTreeMap::new();
+    let mut groups: BTreeMap<Option<ModuleFile<'_>>, Vec<Located>> = BTreeMap::new();
     for (index, &address) in addresses.iter().enumerate() {
         let call = address.saturating_sub(1);
         let candidate = by_start
@@ -419,8 +451,8 @@ fn group_by_file<'a>(
             .map(|at| by_start[at])
             .filter(|module| call < module.end);
         let link_address = owner.map_or(address, |module| address.wrapping_sub(module.bias));
-        let path = owner.map(|module| module.path.as_path());
-        groups.entry(path).or_default().push(Located {
+        let file = owner.map(ModuleFile::of);
+        groups.entry(file).or_default().push(Located {
             link_address,
             index,
         });

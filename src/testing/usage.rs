@@ -12,7 +12,7 @@ use crate::record::snapshot::{
 use crate::report::profile::{Options, Profile};
 use crate::report::stacks::{self, StackFrame};
 use crate::report::trim::Trim;
-use crate::report::{dhat, save};
+use crate::report::{dhat, save, unloaded};
 use std::fmt;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -415,7 +415,7 @@ impl Detail {
             let end = reading.end.ticks;
             let counts = reading.sites.iter().zip(leaves);
             let since_start = |ticks: u64| scale.to_us(ticks.saturating_sub(reading.started.ticks));
-            Snapshot {
+            let mut snapshot = Snapshot {
                 kind: Kind::Heap,
                 time: None,
                 site_times: Vec::new(),
@@ -425,7 +425,8 @@ impl Detail {
                 peak_at_us: since_start(reading.peak_at_ticks),
                 totals: totals(&reading.usage),
                 sites: counts
-                    .map(|((_, usage), leaf)| SiteCounts {
+                    .map(|((site, usage), leaf)| SiteCounts {
+                        number: site.get(),
                         leaf,
                         counts: counts_of(usage, scale, end),
                     })
@@ -435,7 +436,9 @@ impl Detail {
                 sample_bytes: None,
                 refusals: Refusals::default(),
                 capture: capture::BACK_END,
-            }
+            };
+            unloaded::tell_apart(&mut snapshot, &ENGINE.noted_modules());
+            snapshot
         })
     }
 }

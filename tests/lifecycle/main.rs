@@ -11,6 +11,7 @@ mod counts;
 mod oracle;
 mod threads;
 mod stacks;
+mod unloading;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod hostile;
 mod fork;
@@ -34,6 +35,7 @@ fn main() {
         oracle::SCENARIOS,
         threads::SCENARIOS,
         stacks::SCENARIOS,
+        unloading::SCENARIOS,
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         hostile::SCENARIOS,
         fork::SCENARIOS,

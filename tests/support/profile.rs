@@ -328,6 +328,10 @@ impl Profile {
         self.file.heapledger.time.expect("was measured")
     }
 
+    pub(crate) fn has_frame(&self, part: &str) -> bool {
+        self.file.ftbl.iter().any(|frame| frame.contains(part))
+    }
+
     /// The sums over these points; maxima too, so mind who is asked.
     #[track_caller]
     pub(crate) fn sum_in(&self, function: &str) -> Point {

@@ -1,0 +1,95 @@
+//! What is remembered of code holds as long as the code is loaded. Where another
+//! object has been loaded in place of one that stacks led through, rules, memos,
+//! and sites of the old one must not stand for the new one.
+//!
+//! Nobody tells of an unloading. But a rule of other code leads a walk to a stack
+//! that was never seen: so before a site is made, the rules of its stack are derived
+//! anew. That costs nothing for code that is never unloaded: the program's own, and
+//! the C library's.
+
+use crate::capture::module_map::NotedModule;
+use crate::capture::registers::Registers;
+use crate::capture::rules::{Rule, Rules};
+use crate::capture::walk::{Ended, Stack};
+use crate::engine::Engine;
+use crate::engine::thread::Thread;
+use crate::record::sites::SiteId;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+
+impl Engine {
+    /// The rule of a return address, without the cache.
+    pub(crate) fn derived_rule(&self, return_address: u64) -> Rule {
+        let since_site = self.recorder.site_numbers() as u32;
+        self.deriver
+            .derive(return_address.wrapping_sub(1), since_site)
+    }
+
+    /// Whether this stack, which the thread does not know, was found by rules of code
+    /// that is no longer loaded.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn is_of_unloaded_code(&self, stack: &Stack<'_>) -> bool {
+        self.deriver.found_other_code() || !self.recorder.knows(stack) && !self.rules_hold(stack)
+    }
+
+    fn rules_hold(&self, stack: &Stack<'_>) -> bool {
+        let holds = |address: u64| {
+            self.deriver.is_permanent(address) || {
+                let cached = self.rule(address);
+                self.derived_rule(address) == cached
+            }
+        };
+        stack
+            .frames
+            .iter()
+            .all(|frame| holds(frame.return_address()))
+            && !self.deriver.found_other_code()
+    }
+
+    /// The site of the stack at `start`, by rules of the code that is loaded now.
+    ///
+    /// # Safety
+    /// As for [`Engine::stack`].
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn site_after_unloading(
+        &self,
+        thread: &mut Thread,
+        start: Registers,
+    ) -> Option<SiteId> {
+        self.forget_unloaded(thread);
+        // SAFETY: the caller's promise.
+        let mut stack = unsafe { self.stack(&mut thread.walker, start) };
+        if stack.ended == Ended::Truncated {
+            thread.truncated.set(thread.truncated.get() + 1);
+        }
+        self.recorder.site_of(&mut thread.book, &mut stack)
+    }
+
+    /// Forgets what was remembered of code that is no longer loaded. Inside of
+    /// `thread`'s gate; the other threads follow when they next come to theirs.
+    fn forget_unloaded(&self, thread: &mut Thread) {
+        if let Some(range) = self.deriver.take_other_code() {
+            self.recorder.retire_sites_through(range);
+        }
+        self.rules.clear();
+        // Release: who sees it finds the rules cleared.
+        self.code_epoch.fetch_add(1, Release);
+        self.control.change(0, 0);
+        self.follow_code(thread);
+    }
+
+    /// Brings a thread up to date with what code is loaded.
+    pub(super) fn follow_code(&self, thread: &mut Thread) {
+        let epoch = self.code_epoch.load(Relaxed);
+        if thread.code_epoch.replace(epoch) != epoch {
+            thread.walker.forget();
+            thread.book.cache.clear();
+        }
+    }
+
+    /// The objects that stacks led through, for naming those that are gone.
+    pub(crate) fn noted_modules(&self) -> Vec<NotedModule> {
+        self.deriver.noted_modules()
+    }
+}
