@@ -9,7 +9,7 @@
 mod at_depth;
 
 use at_depth::at_depth;
-use heapledger::Profiler;
+use heapledger::{Profiler, Touch};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::hint::black_box;
@@ -36,12 +36,24 @@ struct PathUnderTest {
 const fn recording(name: &'static str, run: fn(u64)) -> PathUnderTest {
     PathUnderTest {
         name,
-        profiler: Some(Profiler::new_heap),
+        profiler: Some(untouched),
         run,
     }
 }
 
-const PATHS: [PathUnderTest; 10] = [
+fn untouched() -> Profiler {
+    Profiler::builder().touch(Touch::Off).build()
+}
+
+/// As by default: what is written to blocks is measured.
+const fn touching(name: &'static str, run: fn(u64)) -> PathUnderTest {
+    PathUnderTest {
+        profiler: Some(Profiler::new_heap),
+        ..recording(name, run)
+    }
+}
+
+const PATHS: [PathUnderTest; 15] = [
     PathUnderTest {
         profiler: None,
         ..recording("pair-idle", ten_deep)
@@ -58,6 +70,11 @@ const PATHS: [PathUnderTest; 10] = [
     recording("realloc", reallocs),
     recording("pair-other-thread-frees", freed_elsewhere),
     recording("pair-new-stack", new_stacks),
+    touching("touch-pair", ten_deep),
+    touching("touch-pair-16", buffers::<16>),
+    touching("touch-pair-1000", buffers::<1000>),
+    touching("touch-pair-64-KiB", buffers::<{ 64 << 10 }>),
+    touching("touch-realloc", reallocs),
 ];
 
 // ---- the paths --------------------------------------------------------------
@@ -81,6 +98,17 @@ fn pairs(depth: usize, count: u64) {
 
 fn ten_deep(count: u64) {
     pairs(10, count);
+}
+
+/// Of which only the first byte is written.
+fn buffers<const BYTES: usize>(count: u64) {
+    #[inline(never)]
+    fn buffer<const BYTES: usize>() {
+        let mut bytes = Vec::<u8>::with_capacity(black_box(BYTES));
+        bytes.push(1);
+        black_box(bytes);
+    }
+    at_depth(10, &mut || (0..count).for_each(|_| buffer::<BYTES>()));
 }
 
 #[inline(never)]

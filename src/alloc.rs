@@ -1,8 +1,10 @@
 //! The door: what the program's allocations come through.
 
 use crate::engine::Engine;
-use crate::engine::control::HeapRecording;
+use crate::engine::control::{HeapRecording, Watching};
+use crate::engine::touching::{Contents, Large};
 use crate::exact::{self, Content};
+use crate::touch::arena::LARGE_BYTES;
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// The one static of the crate: everything that is recorded.
@@ -76,8 +78,13 @@ impl<A> Alloc<A> {
 // While inner calls are timed, all go another way, the timed ones and the
 // others: what a block's stack is must not depend on which it was.
 //
+// A large block may be a mapping of the profiler's own: it never reaches the
+// inner allocator, also when nothing is recorded any more.
+//
 // SAFETY: every method returns what the inner allocator returns for the same
-// arguments, and changes no block.
+// arguments, and changes no block but for bytes that have no value; or a mapping
+// that is as large and as aligned as was asked for, zeroed if it must be, which
+// is the program's until it comes back here.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -90,7 +97,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
                 recorded(block, layout)
             }
             // SAFETY: as above.
-            Some(recording) => unsafe { self.special_alloc(recording, layout, false) },
+            Some(recording) => unsafe {
+                self.special_alloc(recording, layout, Contents::Undefined)
+            },
         };
         counted(block, layout, Content::Nothing)
     }
@@ -108,7 +117,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
                 recorded(block, layout)
             }
             // SAFETY: as above.
-            Some(recording) => unsafe { self.special_alloc(recording, layout, true) },
+            Some(recording) => unsafe { self.special_alloc(recording, layout, Contents::Zeros) },
         };
         counted(block, layout, Content::Zeros)
     }
@@ -117,10 +126,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: it is still allocated.
         unsafe { exact::freed(block as usize, layout.size()) };
-        if let Some(recording) = ENGINE.records_heap() {
-            if !recording.is_plain() {
+        if let Some(watching) = ENGINE.watches() {
+            if !watching.is_plain() {
                 // SAFETY: the caller's promises are this method's.
-                return unsafe { self.special_dealloc(recording, block, layout) };
+                return unsafe { self.special_dealloc(watching, block, layout) };
             }
             ENGINE.on_free(block as usize, layout.size());
         }
@@ -144,13 +153,13 @@ impl<A: GlobalAlloc> Alloc<A> {
     /// As for [`GlobalAlloc::realloc`].
     #[inline(always)]
     unsafe fn recorded_realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let Some(recording) = ENGINE.records_heap() else {
+        let Some(watching) = ENGINE.watches() else {
             // SAFETY: the caller's promises are the inner allocator's.
             return self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
         };
-        if !recording.is_plain() {
+        if !watching.is_plain() {
             // SAFETY: the caller's promises are this method's.
-            return unsafe { self.special_realloc(recording, block, layout, new_size) };
+            return unsafe { self.special_realloc(watching, block, layout, new_size) };
         }
         let taken = ENGINE.before_realloc(block as usize);
         let old = (block as usize, layout.size());
@@ -184,7 +193,7 @@ fn recorded(block: *mut u8, layout: Layout) -> *mut u8 {
     block
 }
 
-/// The same where blocks are sampled, between windows, while calls are timed, and
+/// The same where blocks are measured or sampled, between windows, while calls are timed, and
 /// while scopes are open.
 impl<A: GlobalAlloc> Alloc<A> {
     /// # Safety
@@ -194,19 +203,26 @@ impl<A: GlobalAlloc> Alloc<A> {
         &self,
         recording: HeapRecording,
         layout: Layout,
-        zeroed: bool,
+        contents: Contents,
     ) -> *mut u8 {
-        if !recording.is_sampled() {
+        let is_touching = recording.is_touching() && layout.size() < LARGE_BYTES;
+        if !is_touching && !recording.is_sampled() {
             // SAFETY: the caller's promises are this method's.
-            return unsafe { self.rare_alloc(recording, layout, zeroed) };
+            return unsafe { self.rare_alloc(recording, layout, contents) };
         }
         // SAFETY: the caller's promises are the inner allocator's.
         let block = self.served(|inner| unsafe {
-            match zeroed {
-                true => inner.alloc_zeroed(layout),
-                false => inner.alloc(layout),
+            match contents {
+                Contents::Zeros => inner.alloc_zeroed(layout),
+                _ => inner.alloc(layout),
             }
         });
+        if is_touching {
+            if !block.is_null() {
+                ENGINE.on_touched_alloc(block as usize, layout.size(), contents);
+            }
+            return block;
+        }
         if !block.is_null() && !recording.is_shut() {
             ENGINE.sample(recording.word(), block as usize, layout.size());
         }
@@ -216,7 +232,19 @@ impl<A: GlobalAlloc> Alloc<A> {
     /// # Safety
     /// As for [`GlobalAlloc::dealloc`].
     #[inline(never)]
-    unsafe fn special_dealloc(&self, recording: HeapRecording, block: *mut u8, layout: Layout) {
+    unsafe fn special_dealloc(&self, watching: Watching, block: *mut u8, layout: Layout) {
+        if ENGINE.is_mapped(block as usize) {
+            return ENGINE.free_mapped(block as usize, layout.size());
+        }
+        if watching.is_touching() {
+            ENGINE.on_touched_free(block as usize, layout.size());
+            // SAFETY: the caller's promises are the inner allocator's.
+            return self.served(|inner| unsafe { inner.dealloc(block, layout) });
+        }
+        let Some(recording) = watching.heap() else {
+            // SAFETY: as above.
+            return self.served(|inner| unsafe { inner.dealloc(block, layout) });
+        };
         if !recording.is_sampled() {
             // SAFETY: the caller's promises are this method's.
             return unsafe { self.rare_dealloc(recording, block, layout) };
@@ -236,11 +264,19 @@ impl<A: GlobalAlloc> Alloc<A> {
     #[inline(never)]
     unsafe fn special_realloc(
         &self,
-        recording: HeapRecording,
+        watching: Watching,
         block: *mut u8,
         layout: Layout,
         new_size: usize,
     ) -> *mut u8 {
+        if ENGINE.is_mapped(block as usize) {
+            // SAFETY: the caller's promises.
+            return unsafe { self.realloc_mapped(block, layout, new_size) };
+        }
+        let Some(recording) = watching.heap() else {
+            // SAFETY: the caller's promises are the inner allocator's.
+            return self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
+        };
         if !recording.is_sampled() {
             // SAFETY: the caller's promises are this method's.
             return unsafe { self.rare_realloc(recording, block, layout, new_size) };
@@ -265,13 +301,18 @@ impl<A: GlobalAlloc> Alloc<A> {
     /// As for [`GlobalAlloc::alloc`].
     #[cold]
     #[inline(never)]
-    unsafe fn rare_alloc(&self, recording: HeapRecording, layout: Layout, zeroed: bool) -> *mut u8 {
+    unsafe fn rare_alloc(
+        &self,
+        recording: HeapRecording,
+        layout: Layout,
+        contents: Contents,
+    ) -> *mut u8 {
         let call = || {
             // SAFETY: the caller's promises are the inner allocator's.
             self.served(|inner| unsafe {
-                match zeroed {
-                    true => inner.alloc_zeroed(layout),
-                    false => inner.alloc(layout),
+                match contents {
+                    Contents::Zeros => inner.alloc_zeroed(layout),
+                    _ => inner.alloc(layout),
                 }
             })
         };
@@ -283,9 +324,21 @@ impl<A: GlobalAlloc> Alloc<A> {
         if recording.is_shut() {
             return call();
         }
+        if !recording.is_timed() {
+            return match ENGINE.large_alloc(layout.size(), layout.align(), contents) {
+                Large::Mapped(block) => block.as_ptr(),
+                Large::Inner(taken) => {
+                    let block = call();
+                    if !block.is_null() {
+                        ENGINE.on_large_alloc(taken, block as usize, layout.size());
+                    }
+                    block
+                }
+            };
+        }
         let timer = ENGINE.start_timer(layout.size());
         let block = call();
-        ENGINE.on_timed_alloc(&timer, block as usize, layout.size());
+        ENGINE.on_timed_alloc(&timer, block as usize, layout.size(), contents);
         block
     }
 
@@ -302,7 +355,7 @@ impl<A: GlobalAlloc> Alloc<A> {
         }
         if recording.is_shut() {
             if ENGINE.may_know(block as usize) {
-                ENGINE.on_free(block as usize, layout.size());
+                ENGINE.on_touched_free(block as usize, layout.size());
             }
             return call();
         }
@@ -332,18 +385,52 @@ impl<A: GlobalAlloc> Alloc<A> {
             ENGINE.after_realloc_beside_scopes(recording, taken, old, new);
             return block;
         }
-        if recording.is_shut() {
-            let taken = ENGINE.before_realloc(block as usize);
-            if taken.is_none() {
+        if !recording.is_timed() || recording.is_shut() {
+            let sizes = (layout.size(), new_size);
+            let large = match recording.touches() && new_size >= LARGE_BYTES {
+                true => ENGINE.before_large_realloc(old.0, layout.align(), sizes),
+                false => Large::Inner(ENGINE.before_touched_realloc(old.0, sizes)),
+            };
+            let taken = match large {
+                Large::Inner(taken) => taken,
+                Large::Mapped(new) => {
+                    // SAFETY: the program's block is the new one.
+                    self.served(|inner| unsafe { inner.dealloc(block, layout) });
+                    return new.as_ptr();
+                }
+            };
+            if taken.is_none() && recording.is_shut() {
                 return call();
             }
             let block = call();
-            ENGINE.after_realloc(taken, old, (block as usize, new_size));
+            ENGINE.after_touched_realloc(taken, old, (block as usize, new_size));
             return block;
         }
         let before = ENGINE.before_timed_realloc(old, new_size);
         let block = call();
         ENGINE.after_timed_realloc(&before, old, (block as usize, new_size));
         block
+    }
+
+    /// # Safety
+    /// As for [`GlobalAlloc::realloc`], of a block that is a mapping of the
+    /// profiler's own.
+    unsafe fn realloc_mapped(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let sizes = (layout.size(), new_size);
+        let resized = ENGINE.realloc_mapped(block as usize, layout.align(), sizes);
+        if let Some(new) = resized {
+            return new.as_ptr();
+        }
+        // SAFETY: the caller's promises: a valid size, and the same alignment.
+        let new = self.served(|inner| unsafe {
+            inner.alloc(Layout::from_size_align_unchecked(new_size, layout.align()))
+        });
+        if !new.is_null() {
+            let kept = layout.size().min(new_size);
+            // SAFETY: two blocks of at least that size.
+            unsafe { new.copy_from_nonoverlapping(block, kept) };
+            ENGINE.left_mapping((block as usize, layout.size()), (new as usize, new_size));
+        }
+        new
     }
 }

@@ -21,6 +21,7 @@ mod real;
 use crate::alloc::ENGINE;
 use crate::engine::control::HeapRecording;
 use crate::engine::passing;
+use crate::engine::touching::Contents;
 use std::ffi::{c_int, c_void};
 
 #[cfg(target_feature = "crt-static")]
@@ -47,7 +48,7 @@ fn recording() -> Option<HeapRecording> {
 }
 
 #[inline(always)]
-fn allocated(block: *mut c_void, bytes: usize) -> *mut c_void {
+fn allocated(block: *mut c_void, bytes: usize, contents: Contents) -> *mut c_void {
     if let Some(recording) = recording()
         && !block.is_null()
         && (!recording.is_shut() || recording.has_scopes())
@@ -60,7 +61,7 @@ fn allocated(block: *mut c_void, bytes: usize) -> *mut c_void {
             } else if recording.has_scopes() {
                 ENGINE.on_alloc_beside_scopes(recording, block.addr(), bytes);
             } else {
-                ENGINE.on_alloc(block.addr(), bytes);
+                ENGINE.on_touched_alloc(block.addr(), bytes, contents);
             }
             // Without memory for its size its free will be counted as one that
             // was not recorded.
@@ -93,7 +94,7 @@ fn about_to_free(block: *mut c_void) {
                 Some(bytes) if recording.is_sampled() => {
                     ENGINE.on_sampled_free(block.addr(), bytes);
                 }
-                Some(bytes) => ENGINE.on_free(block.addr(), bytes),
+                Some(bytes) => ENGINE.on_touched_free(block.addr(), bytes),
                 None => ENGINE.on_unsized_free(block.addr()),
             }
         });
@@ -105,7 +106,7 @@ fn about_to_free(block: *mut c_void) {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn malloc(bytes: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
-    allocated(unsafe { real::malloc(bytes) }, bytes)
+    allocated(unsafe { real::malloc(bytes) }, bytes, Contents::Undefined)
 }
 
 /// # Safety
@@ -114,7 +115,7 @@ pub(crate) unsafe extern "C" fn malloc(bytes: usize) -> *mut c_void {
 pub(crate) unsafe extern "C" fn calloc(count: usize, bytes_each: usize) -> *mut c_void {
     // SAFETY: the caller's promise. Of a product that overflows there is no block.
     let block = unsafe { real::calloc(count, bytes_each) };
-    allocated(block, count.wrapping_mul(bytes_each))
+    allocated(block, count.wrapping_mul(bytes_each), Contents::Zeros)
 }
 
 /// # Safety
@@ -162,7 +163,11 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
         about_to_free(block);
         // SAFETY: the caller's promise. The C library frees the block and returns
         // null; an allocator that returns a new block instead has it recorded.
-        return allocated(unsafe { real::realloc(block, bytes) }, bytes);
+        return allocated(
+            unsafe { real::realloc(block, bytes) },
+            bytes,
+            Contents::Known,
+        );
     }
     if recording.is_sampled() {
         // SAFETY: the caller's promise.
@@ -175,7 +180,8 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
         }
         let sizes = &ENGINE.recorder().c_sizes;
         let old_bytes = sizes.remove(block.addr());
-        let taken = ENGINE.before_realloc(block.addr());
+        let taken =
+            ENGINE.before_touched_realloc(block.addr(), (old_bytes.unwrap_or_default(), bytes));
         // SAFETY: the caller's promise.
         let new = unsafe { real::realloc(block, bytes) };
         let (old_address, new_address) = (block.addr(), new.addr());
@@ -187,7 +193,7 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
             _ if taken.is_none() && recording.is_shut() => return new,
             _ => {
                 let old = (old_address, old_bytes.unwrap_or_default());
-                ENGINE.after_realloc(taken, old, (new_address, bytes));
+                ENGINE.after_touched_realloc(taken, old, (new_address, bytes));
             }
         }
         let sized = match new_address {
@@ -233,7 +239,7 @@ unsafe fn sampled_realloc(
             None => ENGINE.after_unsized_sampled_realloc(taken, block.addr(), new.is_null()),
         });
     }
-    allocated(new, bytes)
+    allocated(new, bytes, Contents::Known)
 }
 
 /// # Safety
@@ -272,7 +278,11 @@ unsafe fn realloc_beside_scopes(
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn aligned_alloc(align: usize, bytes: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
-    allocated(unsafe { real::aligned_alloc(align, bytes) }, bytes)
+    allocated(
+        unsafe { real::aligned_alloc(align, bytes) },
+        bytes,
+        Contents::Undefined,
+    )
 }
 
 /// # Safety
@@ -287,7 +297,7 @@ pub(crate) unsafe extern "C" fn posix_memalign(
     let error = unsafe { real::posix_memalign(block, align, bytes) };
     if error == 0 {
         // SAFETY: written by the call.
-        allocated(unsafe { block.read() }, bytes);
+        allocated(unsafe { block.read() }, bytes, Contents::Undefined);
     }
     error
 }
@@ -297,7 +307,11 @@ pub(crate) unsafe extern "C" fn posix_memalign(
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn memalign(align: usize, bytes: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
-    allocated(unsafe { real::memalign(align, bytes) }, bytes)
+    allocated(
+        unsafe { real::memalign(align, bytes) },
+        bytes,
+        Contents::Undefined,
+    )
 }
 
 /// # Safety
@@ -305,7 +319,7 @@ pub(crate) unsafe extern "C" fn memalign(align: usize, bytes: usize) -> *mut c_v
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn valloc(bytes: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
-    allocated(unsafe { real::valloc(bytes) }, bytes)
+    allocated(unsafe { real::valloc(bytes) }, bytes, Contents::Undefined)
 }
 
 /// Counts the whole pages that it is asked for.
@@ -318,5 +332,6 @@ pub(crate) unsafe extern "C" fn pvalloc(bytes: usize) -> *mut c_void {
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
     // SAFETY: the caller's promise. Where the rounding overflows there is no block.
     let block = unsafe { real::pvalloc(bytes) };
-    allocated(block, bytes.checked_next_multiple_of(page).unwrap_or(bytes))
+    let bytes = bytes.checked_next_multiple_of(page).unwrap_or(bytes);
+    allocated(block, bytes, Contents::Undefined)
 }

@@ -30,6 +30,8 @@ mod exact;
 mod capture;
 #[allow(unsafe_code, reason = "tables in untracked memory, shared by threads")]
 mod record;
+#[allow(unsafe_code, reason = "reads and fills user blocks, maps large ones")]
+mod touch;
 #[allow(
     unsafe_code,
     reason = "threads' blocks behind raw pointers, futex, membarrier"
@@ -78,3 +80,4 @@ pub use stats::{AdHocStats, HeapGauges, HeapStats, ad_hoc_event};
 pub use testing::macro_support;
 pub use testing::scope::{Entered, Instrumented, Scope, measure, measure_counts};
 pub use testing::usage::{HeapUsage, SiteFrame, SiteUsage};
+pub use touch::Touch;

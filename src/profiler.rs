@@ -16,6 +16,7 @@ use crate::report::profile::{Options, Profile};
 use crate::report::trim::Trim;
 use crate::report::unloaded;
 use crate::report::{dhat, summary};
+use crate::touch::Touch;
 use std::alloc::Layout;
 use std::hint::black_box;
 use std::io::Write;
@@ -147,6 +148,8 @@ impl Profiler {
             testing: false,
             exact_peaks: false,
             timing: false,
+            touch: None,
+            touch_in_dhat: false,
             quiet: false,
             file_name: None,
             outputs: Vec::new(),
@@ -233,6 +236,9 @@ pub struct ProfilerBuilder {
     testing: bool,
     exact_peaks: bool,
     timing: bool,
+    /// None: the default of the mode.
+    touch: Option<Touch>,
+    touch_in_dhat: bool,
     quiet: bool,
     file_name: Option<PathBuf>,
     outputs: Vec<Output>,
@@ -300,6 +306,35 @@ impl ProfilerBuilder {
     /// ```
     pub fn timing(mut self, timing: bool) -> Self {
         self.timing = timing;
+        self
+    }
+
+    /// Whether it is measured how much of each block the program writes to. By
+    /// default it is, [`Touch::Estimate`]; in testing mode, only if it is asked for.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use heapledger::{Profiler, Touch};
+    ///
+    /// let _profiler = Profiler::builder().touch(Touch::Off).build();
+    /// ```
+    pub fn touch(mut self, touch: Touch) -> Self {
+        self.touch = Some(touch);
+        self
+    }
+
+    /// Writes the estimate of [`touch`](Self::touch) into the DHAT file as if it
+    /// were a count, so that the viewer shows, and sorts by, how little of a block
+    /// was accessed. `wb` is the estimate and what reallocations kept, as `tb`
+    /// counts that again, too; `rb`, which nobody knows, is the same. The command
+    /// line in the file says so.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::builder().touch_in_dhat(true).build();
+    /// ```
+    pub fn touch_in_dhat(mut self, touch_in_dhat: bool) -> Self {
+        self.touch_in_dhat = touch_in_dhat;
         self
     }
 
@@ -519,6 +554,7 @@ impl ProfilerBuilder {
             histograms: self.histograms,
             exact: self.is_exact(),
             timed: self.times_calls(),
+            touch: self.measures_touch(),
             frame_limit: frames.saturating_add(PLUMBING_FRAMES),
             sample_bytes: self.sampling().unwrap_or(0),
             sample_seed: self.sample_seed.unwrap_or_else(random_seed),
@@ -557,8 +593,20 @@ impl ProfilerBuilder {
             Some(_) if self.timing => {
                 Some("timing needs every block recorded; remove sample_bytes")
             }
+            Some(_) if self.touch == Some(Touch::Estimate) => Some(
+                "what is written to blocks is measured where every block is recorded; remove sample_bytes or touch",
+            ),
             _ => None,
         }
+    }
+
+    fn measures_touch(&self) -> bool {
+        let default = match self.testing {
+            true => Touch::Off,
+            false => Touch::Estimate,
+        };
+        let is_on = self.touch.unwrap_or(default) == Touch::Estimate;
+        is_on && !self.ad_hoc && self.sampling().is_none()
     }
 
     fn is_exact(&self) -> bool {
@@ -836,7 +884,10 @@ impl EndedRun {
 /// Everything recorded so far in this run, at one moment; and for how many
 /// nanoseconds reading it kept others from recording.
 fn read(run: &Run) -> (Snapshot, u64) {
-    let (sums, end, pause_ns) = ENGINE.read();
+    let (mut sums, end, pause_ns) = ENGINE.read();
+    if run.settings.measures_touch() && ENGINE.records_heap().is_none() {
+        ENGINE.measure_live(&mut sums);
+    }
     let scale = Scale::between(run.start, end);
     let recorder = ENGINE.recorder();
     let sites = recorder.resolve(&sums, scale, end.ticks);
@@ -938,6 +989,7 @@ fn options(settings: &ProfilerBuilder) -> Options {
         trim: settings.trim_backtraces.map_or(Trim::Off, Trim::To),
         command: command(),
         pid: std::process::id(),
+        touch_as_accesses: settings.touch_in_dhat && settings.measures_touch(),
     }
 }
 

@@ -59,9 +59,9 @@ impl Figure {
                 counts.total_bytes.saturating_sub(counts.written_bytes)
             }
             Self::Unwritten => touch.map_or(0, |touch| {
-                counts.total_bytes.saturating_sub(touch.all_written_bytes)
+                touch.all_bytes.saturating_sub(touch.all_written_bytes)
             }),
-            Self::UnusedTail => touch.map_or(0, |touch| touch.tail_bytes),
+            Self::UnusedTail => touch.map_or(0, |touch| touch.all_tail_bytes),
             Self::ShortLived => {
                 let limit = profile.short_lived_below.unwrap_or(0);
                 let blocks = counts.total_blocks;

@@ -263,8 +263,12 @@ pub struct Touch {
     pub written_bytes: u64,
     /// Bytes of them behind the last one that was written: the unused tail.
     pub tail_bytes: u64,
-    /// Estimate for all blocks of the point: bytes written.
+    /// Bytes of all blocks of the point but the unmeasured ones.
+    pub all_bytes: u64,
+    /// Estimate for those: bytes written.
     pub all_written_bytes: u64,
+    /// Estimate for those: bytes behind the last one that was written.
+    pub all_tail_bytes: u64,
     /// The 95 % interval of that estimate; equal ends where every block was measured.
     pub all_written_interval: (u64, u64),
     /// Blocks for which nothing is known, not even through others of their point.

@@ -94,9 +94,11 @@ impl Touch {
             bytes: self.bytes.saturating_add(other.bytes),
             written_bytes: self.written_bytes.saturating_add(other.written_bytes),
             tail_bytes: self.tail_bytes.saturating_add(other.tail_bytes),
+            all_bytes: self.all_bytes.saturating_add(other.all_bytes),
             all_written_bytes: self
                 .all_written_bytes
                 .saturating_add(other.all_written_bytes),
+            all_tail_bytes: self.all_tail_bytes.saturating_add(other.all_tail_bytes),
             // Wider than need be, never narrower: the errors need not be independent.
             all_written_interval: (
                 low.saturating_add(other_low),

@@ -41,7 +41,14 @@ impl Control {
     /// Only some blocks are recorded.
     pub(crate) const SAMPLED: u32 = 1 << 10;
 
-    const FLAG_BITS: u32 = 12;
+    /// What is written to blocks is measured.
+    pub(crate) const TOUCH: u32 = 1 << 13;
+    /// There have been blocks that are mappings of the profiler's own. Stays.
+    pub(crate) const ARENA: u32 = 1 << 14;
+    /// With any of these an operation does not go the usual way.
+    const UNUSUAL: u32 = Self::SHUT | Self::SAMPLED | Self::TIMED | Self::SCOPES | Self::TOUCH;
+
+    const FLAG_BITS: u32 = 16;
 
     #[inline(always)]
     pub(crate) fn has(self, flag: u32) -> bool {
@@ -60,6 +67,11 @@ impl Control {
         self.0 & (Self::RECORDING | Self::AD_HOC | Self::SHUT) == Self::RECORDING
     }
 
+    /// As [`Self::records_run`], each of them.
+    pub(crate) fn records_all_blocks(self) -> bool {
+        self.records_run() && !self.has(Self::SAMPLED)
+    }
+
     pub(crate) fn without(self, flag: u32) -> Self {
         Self(self.0 & !flag)
     }
@@ -72,11 +84,17 @@ pub(crate) struct HeapRecording {
 }
 
 impl HeapRecording {
-    /// Whether it goes the usual way: new blocks count, for a run alone, and no
-    /// call is timed.
+    /// Whether it goes the usual way: new blocks count, for a run alone, no call is
+    /// timed, and no block measured.
     #[inline(always)]
     pub(crate) fn is_plain(self) -> bool {
-        self.word & (Control::SHUT | Control::SAMPLED | Control::TIMED | Control::SCOPES) == 0
+        self.word & Control::UNUSUAL == 0
+    }
+
+    /// Whether it does but that blocks are measured.
+    #[inline(always)]
+    pub(crate) fn is_touching(self) -> bool {
+        self.word & Control::UNUSUAL == Control::TOUCH
     }
 
     /// Whether scopes are open.
@@ -113,6 +131,43 @@ impl HeapRecording {
     pub(crate) fn word(self) -> u32 {
         self.word
     }
+
+    #[inline(always)]
+    pub(crate) fn is_timed(self) -> bool {
+        self.word & Control::TIMED != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn touches(self) -> bool {
+        self.word & Control::TOUCH != 0
+    }
+}
+
+/// Blocks that go must be looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watching {
+    word: u32,
+}
+
+impl Watching {
+    /// Whether heap is recorded in the usual way, and no block can lie in a
+    /// mapping of the profiler's own.
+    #[inline(always)]
+    pub(crate) fn is_plain(self) -> bool {
+        self.word & (Control::UNUSUAL | Control::ARENA) == 0
+    }
+
+    /// Whether it is but that blocks are measured, and may lie in such a mapping.
+    #[inline(always)]
+    pub(crate) fn is_touching(self) -> bool {
+        self.word & Control::UNUSUAL == Control::TOUCH
+    }
+
+    #[inline(always)]
+    pub(crate) fn heap(self) -> Option<HeapRecording> {
+        let word = self.word;
+        (word & Control::HEAP != 0).then_some(HeapRecording { word })
+    }
 }
 
 #[derive(Debug)]
@@ -129,6 +184,13 @@ impl ControlWord {
     pub(crate) fn records_heap(&self) -> Option<HeapRecording> {
         let word = self.0.load(Relaxed);
         (word & Control::HEAP != 0).then_some(HeapRecording { word })
+    }
+
+    /// As [`Self::records_heap`].
+    #[inline(always)]
+    pub(crate) fn watches(&self) -> Option<Watching> {
+        let word = self.0.load(Relaxed);
+        (word & (Control::HEAP | Control::ARENA) != 0).then_some(Watching { word })
     }
 
     /// Acquire: what was prepared before a change is visible with it.

@@ -15,9 +15,10 @@ pub(crate) mod passing;
 pub(crate) mod thread;
 pub(crate) mod thread_end;
 pub(crate) mod timing;
+pub(crate) mod touching;
 #[cfg(feature = "interpose")]
 mod unsized_blocks;
-mod sampling;
+pub(crate) mod sampling;
 mod unloading;
 mod windows;
 pub(crate) mod scopes;
@@ -35,19 +36,22 @@ use crate::clock::{self, Moment};
 use crate::errno;
 use crate::exact;
 use crate::lock::{Patience, SpinLock};
+use crate::record::block_entry::Entry;
 use crate::record::book::Book;
 use crate::record::peak::Mode;
 use crate::record::sites::SiteId;
 use crate::record::snapshot::{Refusals, Totals};
 use crate::record::timeline;
+use crate::record::touch_counters::{Measure, TouchBook};
 use crate::record::{Recorder, Sums};
-use control::{Control, ControlWord, HeapRecording};
+use crate::touch::arena::Arena;
+use control::{Control, ControlWord, HeapRecording, Watching};
 use parking_lot::MutexGuard;
 use sampling::Sampling;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::{
-    AtomicU32, AtomicU64, AtomicUsize,
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
     compiler_fence, fence,
 };
@@ -88,13 +92,22 @@ pub(crate) struct Engine {
     pub(crate) timing: Timing,
     /// Counts how often what was remembered of code had to be forgotten.
     code_epoch: AtomicU32,
+    /// Large blocks that are measured.
+    arena: Arena,
+    /// Whether the last run that was started measures blocks.
+    touches: AtomicBool,
 }
 
 /// A block that is between two addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
-    site: SiteId,
+    entry: Entry,
     run: u32,
+    /// Of a measured block: what it stands for, what is cut off from it, and what
+    /// it is known by if it gets its new size, where that is decided.
+    weight: u8,
+    cut: Measure,
+    decided: Option<Entry>,
 }
 
 /// A thread inside the gate, which opens again when this is dropped.
@@ -129,6 +142,8 @@ pub(crate) struct RunSettings {
     pub(crate) exact: bool,
     /// Time calls of the inner allocator.
     pub(crate) timed: bool,
+    /// Measure what is written to blocks.
+    pub(crate) touch: bool,
     /// Innermost frames to keep.
     pub(crate) frame_limit: usize,
     /// Mean number of bytes from a sample to the next; 0: every block is recorded.
@@ -169,6 +184,8 @@ impl Engine {
             torn_readings: AtomicU64::new(0),
             timing: Timing::new(),
             code_epoch: AtomicU32::new(0),
+            arena: Arena::new(),
+            touches: AtomicBool::new(false),
         }
     }
 
@@ -177,6 +194,13 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn records_heap(&self) -> Option<HeapRecording> {
         self.control.records_heap()
+    }
+
+    /// Whether blocks that go must be looked at: also those of the arena, once
+    /// nothing is recorded any more.
+    #[inline(always)]
+    pub(crate) fn watches(&self) -> Option<Watching> {
+        self.control.watches()
     }
 
     /// Called before the first walk.
@@ -189,7 +213,7 @@ impl Engine {
     // In a build that counts accesses, those that do the work have names that LLVM's
     // pass leaves alone: else each access of ours would be a call as well.
 
-    /// The program allocated a block.
+    /// The program allocated a block. Not called where blocks are measured.
     ///
     /// What is usual is done first, in one piece that calls nothing: so it saves no
     /// registers and spills none.
@@ -262,26 +286,26 @@ impl Engine {
                 .walker
                 .remember(remembered_as, rule, site.get());
         }
-        self.record_block(inside.thread, site, address, bytes);
+        self.record_block(inside.thread, site.map(Entry::of), address, bytes);
     }
 
     #[inline(never)]
     fn unusual_alloc(&self, inside: Inside<'_>, site: SiteId, address: usize, bytes: usize) {
-        self.record_block(inside.thread, Some(site), address, bytes);
+        self.record_block(inside.thread, Some(Entry::of(site)), address, bytes);
     }
 
     #[inline(always)]
     fn record_block(
         &self,
         thread: &mut Thread,
-        site: Option<SiteId>,
+        entry: Option<Entry>,
         address: usize,
         bytes: usize,
     ) {
-        let recorded = site.map(|site| {
+        let recorded = entry.map(|entry| {
             let book = &mut thread.book;
             self.recorder
-                .alloc(book, site, address, bytes, clock::ticks())
+                .alloc(book, entry, address, bytes, clock::ticks())
         });
         match recorded {
             Some(Ok(true)) => {}
@@ -304,7 +328,7 @@ impl Engine {
     ) {
         // SAFETY: the caller's promise.
         let site = unsafe { self.site_at(thread, start) };
-        self.record_block(thread, site, address, bytes);
+        self.record_block(thread, site.map(Entry::of), address, bytes);
     }
 
     /// The site of the stack here, if that is the last one again.
@@ -350,7 +374,7 @@ impl Engine {
         Some(site)
     }
 
-    /// The program is about to free a block.
+    /// The program is about to free a block. As for [`Self::on_alloc`].
     #[inline(never)]
     #[cfg_attr(heapledger_exact, unsafe(export_name = "__asan_heapledger_on_free"))]
     pub(crate) fn on_free(&'static self, address: usize, bytes: usize) {
@@ -378,7 +402,7 @@ impl Engine {
         self.recorder.free(book, address, bytes, clock::ticks());
     }
 
-    /// The program is about to reallocate a block.
+    /// The program is about to reallocate a block. As for [`Self::on_alloc`].
     #[inline(never)]
     #[cfg_attr(
         heapledger_exact,
@@ -386,14 +410,20 @@ impl Engine {
     )]
     pub(crate) fn before_realloc(&'static self, address: usize) -> Option<Taken> {
         let _inside = self.enter(Operation::Free)?;
-        let site = self.recorder.take(address)?;
-        Some(Taken {
-            site,
-            run: self.run.load(Relaxed),
-        })
+        Some(self.taken(self.recorder.take(address)?))
     }
 
-    /// It did: `address` is null if that failed.
+    fn taken(&self, entry: Entry) -> Taken {
+        Taken {
+            entry,
+            run: self.run.load(Relaxed),
+            weight: 0,
+            cut: Measure::default(),
+            decided: None,
+        }
+    }
+
+    /// It did: `address` is null if that failed. As for [`Self::on_alloc`].
     #[inline(never)]
     #[cfg_attr(
         heapledger_exact,
@@ -408,10 +438,11 @@ impl Engine {
         let start = Registers::here();
         if let Some(mut inside) = self.enter(Operation::Alloc) {
             let (old, new) = ((old_address, old_bytes), (address, bytes));
-            self.put_back(&mut inside, start, taken, old, new);
+            self.put_back(&mut inside, start, taken, old, new, |_, taken| taken.entry);
         }
     }
 
+    /// `resized` tells how the block is measured from now on.
     #[inline(always)]
     fn put_back(
         &self,
@@ -420,9 +451,10 @@ impl Engine {
         taken: Option<Taken>,
         (old_address, old_bytes): (usize, usize),
         (address, bytes): (usize, usize),
+        resized: impl FnOnce(&TouchBook, &Taken) -> Entry,
     ) {
         let taken = taken.filter(|taken| taken.run == self.run.load(Relaxed));
-        let Some(Taken { site, .. }) = taken else {
+        let Some(taken) = taken else {
             if address != 0 && !inside.is_ignoring() {
                 // SAFETY: `start` is of the function this is inlined into.
                 unsafe { self.record_alloc(inside.thread, start, address, bytes) };
@@ -430,12 +462,13 @@ impl Engine {
             return;
         };
         let recorded = match address {
-            0 => self.recorder.put_back(old_address, site),
+            0 => self.recorder.put_back(old_address, taken.entry),
             _ => {
                 let book = &mut inside.thread.book;
                 let (places, sizes) = ((old_address, address), (old_bytes, bytes));
+                let entry = resized(&book.touch, &taken);
                 self.recorder
-                    .resized(book, site, places, sizes, clock::ticks())
+                    .resized(book, entry, places, sizes, clock::ticks())
             }
         };
         if recorded.is_err() {
@@ -612,6 +645,8 @@ impl Engine {
                 clock::ticks(),
             );
         }
+        let seed = std::ptr::from_ref(thread).addr() as u64 ^ clock::ticks();
+        thread.book.touch.set_on(control.has(Control::TOUCH), seed);
         // With that flag every operation comes here for its fence.
         thread.acted_on.set(control.without(Control::FENCE));
         self.follow_code(thread);
@@ -717,9 +752,12 @@ impl Engine {
         control::barrier_everywhere();
         self.wait_until_outside(current().as_ptr());
         self.timing.before_fork();
+        self.arena.lock_for_fork();
     }
 
     pub(crate) fn after_fork_in_parent(&'static self) {
+        // SAFETY: this thread locked it in `before_fork`.
+        unsafe { self.arena.unlock_after_fork() };
         self.resume();
         // SAFETY: this thread locked it in `before_fork`.
         unsafe { self.registry.unlock_after_fork() };
@@ -739,6 +777,8 @@ impl Engine {
     pub(crate) fn after_fork_in_child(&'static self) {
         exact::after_fork();
         self.timing.after_fork_in_child();
+        // SAFETY: this thread locked it in `before_fork`, in the parent.
+        unsafe { self.arena.unlock_after_fork() };
         self.publish_all_books();
         let own = current().as_ptr();
         let mut registry = Registry::new();
@@ -883,6 +923,7 @@ impl Engine {
             self.sampling
                 .start(settings.sample_bytes, settings.sample_seed);
             self.run.fetch_add(1, Relaxed);
+            self.touches.store(settings.touch, Relaxed);
         });
         let flag = |on, flag| if on { flag } else { 0 };
         self.control.change(
@@ -893,6 +934,7 @@ impl Engine {
                 | flag(settings.exact, Control::EXACT)
                 | flag(settings.timed, Control::TIMED)
                 | flag(settings.sample_bytes != 0, Control::SAMPLED)
+                | flag(settings.touch && !settings.ad_hoc, Control::TOUCH)
                 | flag(registry.alive > 1, Control::MANY),
             0,
         );
@@ -911,7 +953,8 @@ impl Engine {
             | Control::EXACT
             | Control::SHUT
             | Control::SAMPLED
-            | Control::TIMED;
+            | Control::TIMED
+            | Control::TOUCH;
         if exact::COUNTS_ACCESSES {
             // As long as threads wait in front of their frees, blocks stay readable.
             self.pausing(&registry, own, exact::scan_live);
@@ -960,6 +1003,9 @@ impl Engine {
             }
             if self.timing.is_on() {
                 sums.time_by_site.resize(sites, Default::default());
+            }
+            if self.touches.load(Relaxed) {
+                sums.touch_by_site.resize(sites, Default::default());
             }
             let registry = self.registry.lock();
             let pause_start_ns = clock::monotonic_ns();

@@ -7,9 +7,9 @@
 //! moment that does not depend on it: a thread does so when the control word
 //! has changed, and so needs not be told of runs and windows.
 
+use super::Engine;
 use super::control::Control;
 use super::thread::Operation;
-use super::{Engine, Taken};
 use crate::capture::registers::Registers;
 use crate::clock;
 use crate::record::sampling::Sample;
@@ -91,6 +91,13 @@ fn mixed(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
+}
+
+/// A sampled block that is being reallocated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TakenSample {
+    sample: Sample,
+    run: u32,
 }
 
 impl Engine {
@@ -213,12 +220,14 @@ impl Engine {
 
     /// The program is about to reallocate a block that may have been sampled.
     #[inline(never)]
-    pub(crate) fn before_sampled_realloc(&'static self, address: usize) -> Option<Taken> {
+    pub(crate) fn before_sampled_realloc(&'static self, address: usize) -> Option<TakenSample> {
         let _inside = self.enter(Operation::Free)?;
-        self.recorder.take_sampled(address).map(|sample| Taken {
-            site: sample.value(),
-            run: self.run.load(Relaxed),
-        })
+        self.recorder
+            .take_sampled(address)
+            .map(|sample| TakenSample {
+                sample,
+                run: self.run.load(Relaxed),
+            })
     }
 
     /// It did: the sampled block is no more, or, if that failed, what it was. The
@@ -226,7 +235,7 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn after_sampled_realloc(
         &'static self,
-        taken: Taken,
+        taken: TakenSample,
         (address, bytes): (usize, usize),
         failed: bool,
     ) {
@@ -236,7 +245,7 @@ impl Engine {
         if taken.run != self.run.load(Relaxed) {
             return;
         }
-        let sample = Sample::of(taken.site);
+        let sample = taken.sample;
         if failed {
             if self.recorder.put_back_sampled(address, sample).is_err() {
                 let dropped = &inside.thread.dropped;

@@ -163,7 +163,7 @@ impl Engine {
         let Some(inside) = self.enter(Operation::Free) else {
             return;
         };
-        let Some(value) = self.recorder.take_value(address) else {
+        let Some((value, entry)) = self.recorder.take_value(address) else {
             return;
         };
         let has_run = inside.thread.acted_on.get().has_run();
@@ -172,6 +172,9 @@ impl Engine {
             // Without a run, sites are what the last one left.
             if has_run {
                 self.recorder.count_free(book, value, bytes, clock::ticks());
+                if let Some(entry) = entry {
+                    self.end_touch(&book.touch, entry, address, bytes);
+                }
             }
             return;
         };
@@ -188,7 +191,7 @@ impl Engine {
         // Where it was the tag is safe: until the block is freed nobody else
         // can look at this address.
         let own = NonNull::from(&mut *inside.thread);
-        let kept = self.recorder.put_back(address, value);
+        let kept = self.recorder.put_value(address, value);
         drop(inside);
         if self.share_scope(tag.slot(), own) && kept.is_ok() {
             self.on_free_beside_scopes(address, bytes);
@@ -205,7 +208,8 @@ impl Engine {
             return None;
         }
         let _inside = self.enter(Operation::Free)?;
-        let value = self.recorder.take_value(address)?;
+        // What was measured of it so far is lost.
+        let (value, _) = self.recorder.take_value(address)?;
         let site = Tag::of(value).map_or(value, |tag| self.recorder.site_of_tag(tag));
         Some(TakenBesideScopes {
             value,
@@ -234,7 +238,7 @@ impl Engine {
         let value = self.value_now(&inside, taken);
         if new.0 == 0 {
             if let Some(value) = value {
-                let _ = self.recorder.put_back(old.0, value);
+                let _ = self.recorder.put_value(old.0, value);
             }
             return;
         }
@@ -302,7 +306,7 @@ impl Engine {
                 let event = Event::Resized { old_bytes, moved };
                 self.recorder
                     .count_in_scope(me, tag.slot(), tag.ordinal(), event, bytes, now);
-                let _ = self.recorder.put_back(address, tag.value());
+                let _ = self.recorder.put_value(address, tag.value());
                 return;
             }
             let (scope, number) = (tag.slot(), tag.ordinal());
@@ -311,7 +315,7 @@ impl Engine {
         }
         if is_ignoring || current == 0 {
             match value {
-                Some(site) => drop(self.recorder.put_back(address, site)),
+                Some(site) => drop(self.recorder.put_value(address, site)),
                 None if thread.acted_on.get().records_run() && !is_ignoring => {
                     // SAFETY: `start` is of a caller of this function.
                     unsafe { self.record_alloc(inside.thread, start, address, bytes) };

@@ -20,6 +20,7 @@
 
 use super::control::Control;
 use super::thread::{Operation, Thread, gate};
+use super::touching::Contents;
 use super::{Engine, Taken};
 use crate::capture::registers::Registers;
 use crate::clock;
@@ -403,6 +404,7 @@ impl Engine {
         (timer, times_recording): &(Timer, bool),
         address: usize,
         bytes: usize,
+        contents: Contents,
     ) {
         let start = Registers::here();
         let spent = timer.stop(&self.timing);
@@ -417,8 +419,9 @@ impl Engine {
             inside.thread.ignored.set(inside.thread.ignored.get() + 1);
             return;
         }
+        let block = (address, bytes, contents);
         // SAFETY: `start` is of this function.
-        unsafe { self.record_alloc(inside.thread, start, address, bytes) };
+        unsafe { self.record_touched(inside.thread, start, block) };
         self.credit_recording(inside.thread, recording.as_ref());
         if let Some(spent) = spent {
             let site = self.recorder.site_of_block(address);
@@ -436,8 +439,7 @@ impl Engine {
             if sampled == Sampled::Call {
                 site = self.recorder.site_of_block(address);
             }
-            let book = &mut inside.thread.book;
-            self.recorder.free(book, address, bytes, clock::ticks());
+            self.free_touched(inside.thread, address, bytes);
             self.credit_recording(inside.thread, recording.as_ref());
         }
         match sampled {
@@ -465,7 +467,7 @@ impl Engine {
     ) -> (Option<Taken>, Timer, bool) {
         let sampled = self.sampled();
         let recording = (sampled == Sampled::Recording).then(|| self.timer(0, None));
-        let taken = self.before_realloc(address);
+        let taken = self.before_touched_realloc(address, (bytes, new_bytes));
         let times_recording = recording.is_some();
         if times_recording && let Some(inside) = self.enter(Operation::Free) {
             self.credit_recording(inside.thread, recording.as_ref());
@@ -491,7 +493,7 @@ impl Engine {
         let Some(mut inside) = self.enter(Operation::Alloc) else {
             return;
         };
-        self.put_back(&mut inside, start, *taken, old, new);
+        self.put_back_touched(&mut inside, start, *taken, old, new);
         self.credit_recording(inside.thread, recording.as_ref());
         if let Some(spent) = spent {
             let site = self

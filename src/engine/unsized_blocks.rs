@@ -2,6 +2,7 @@
 //! `free`. That is wrong by the rules of both, and works with many allocators. Such a
 //! block is forgotten, stays counted as live, and the free is told in the summary.
 
+use crate::engine::sampling::TakenSample;
 use crate::engine::thread::Operation;
 use crate::engine::{Engine, Taken};
 
@@ -10,7 +11,7 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn on_unsized_free(&'static self, address: usize) {
         if let Some(inside) = self.enter(Operation::Free)
-            && let Some(value) = self.recorder.take_value(address)
+            && let Some((value, _)) = self.recorder.take_value(address)
         {
             self.refuse_in_scope_of(value);
             let count = &inside.thread.unsized_frees;
@@ -42,7 +43,7 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn after_unsized_sampled_realloc(
         &'static self,
-        taken: Taken,
+        taken: TakenSample,
         old_address: usize,
         failed: bool,
     ) {

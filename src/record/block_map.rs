@@ -11,13 +11,14 @@ use crate::record::chunks::{Chunks, Zeroable};
 use crate::record::odd_blocks::OddBlocks;
 use crate::record::sites::SiteId;
 use crate::untracked;
+use std::num::NonZeroU32;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{
     AtomicPtr, AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
 };
 
-const GRANULE_BYTES: usize = 16;
+pub(crate) const GRANULE_BYTES: usize = 16;
 const LEAF_BITS: u32 = 14;
 const MIDDLE_BITS: u32 = 14;
 const ROOT_BITS: u32 = 15;
@@ -139,6 +140,32 @@ impl BlockMap {
         in_map || !self.odd.is_empty()
     }
 
+    /// Puts a value where no block begins. False: the map has no place for it.
+    #[inline(always)]
+    pub(crate) fn put_beside(&self, address: usize, value: NonZeroU32) -> bool {
+        let Some(granule) = granule(address) else {
+            return false;
+        };
+        match self.slot(granule).or_else(|| self.make_slot(granule)) {
+            Some(slot) => slot.store(value.get(), Relaxed),
+            None => return false,
+        }
+        true
+    }
+
+    /// Every value, in order of addresses; then those at odd ones.
+    pub(crate) fn each(&self, mut visit: impl FnMut(usize, NonZeroU32)) {
+        self.each_leaf(|index, leaf| {
+            // SAFETY: a published leaf stays mapped until `self` is dropped.
+            for (at, slot) in unsafe { leaf.as_ref() }.0.iter().enumerate() {
+                if let Some(value) = NonZeroU32::new(slot.load(Relaxed)) {
+                    visit((index << LEAF_BITS | at) * GRANULE_BYTES, value);
+                }
+            }
+        });
+        self.odd.each(visit);
+    }
+
     #[inline(always)]
     fn slot(&self, granule: usize) -> Option<&AtomicU32> {
         let leaf = self.leaves.get(granule >> LEAF_BITS)?.load(Acquire);
@@ -162,7 +189,7 @@ impl BlockMap {
         self.slot(granule)
     }
 
-    fn each_leaf(&self, mut visit: impl FnMut(NonNull<Leaf>)) {
+    fn each_leaf(&self, mut visit: impl FnMut(usize, NonNull<Leaf>)) {
         for root in 0..1_usize << ROOT_BITS {
             let first = root << MIDDLE_BITS;
             if self.leaves.get(first).is_none() {
@@ -171,7 +198,7 @@ impl BlockMap {
             for index in first..first + (1 << MIDDLE_BITS) {
                 let leaf = self.leaves.get(index).map(|leaf| leaf.load(Acquire));
                 if let Some(leaf) = leaf.and_then(NonNull::new) {
-                    visit(leaf);
+                    visit(index, leaf);
                 }
             }
         }
@@ -183,7 +210,7 @@ impl BlockMap {
     /// No other thread uses the map meanwhile.
     pub(crate) unsafe fn clear(&self) {
         // SAFETY: whole leaves of ours, out of use by the caller's promise.
-        self.each_leaf(|leaf| unsafe { untracked::zero(leaf.cast(), size_of::<Leaf>()) });
+        self.each_leaf(|_, leaf| unsafe { untracked::zero(leaf.cast(), size_of::<Leaf>()) });
         self.odd.clear();
     }
 }
@@ -192,7 +219,7 @@ impl BlockMap {
     /// Gives each block what `new` says of what it has, or forgets it. No other
     /// thread uses the map meanwhile.
     pub(crate) fn retag(&self, new: impl Fn(SiteId) -> Option<SiteId>) {
-        self.each_leaf(|leaf| {
+        self.each_leaf(|_, leaf| {
             // SAFETY: a published leaf stays mapped until `self` is dropped.
             for slot in &unsafe { leaf.as_ref() }.0 {
                 if let Some(value) = SiteId::new(slot.load(Relaxed)) {
@@ -208,7 +235,7 @@ impl BlockMap {
 impl Drop for BlockMap {
     fn drop(&mut self) {
         // SAFETY: mapped by `make_slot`; `&mut self` means that nobody uses it.
-        self.each_leaf(|leaf| unsafe { untracked::unmap(leaf.cast(), size_of::<Leaf>()) });
+        self.each_leaf(|_, leaf| unsafe { untracked::unmap(leaf.cast(), size_of::<Leaf>()) });
     }
 }
 
@@ -256,6 +283,12 @@ mod tests {
         let map = boxed();
         map.insert(4096, site(1)).unwrap();
         map.insert(4097, site(2)).unwrap();
+        let mut seen = Vec::new();
+        map.each(|address, value| seen.push((address, value)));
+        assert_eq!(seen, [(4096, site(1)), (4097, site(2))]);
+        assert_eq!((map.get(4096), map.get(8192)), (Some(site(1)), None));
+        assert!(map.put_beside(4112, site(3)) && !map.put_beside(4113, site(3)));
+        assert_eq!(map.get(4112), Some(site(3)));
         // SAFETY: one thread.
         unsafe { map.clear() };
         assert_eq!(map.remove(4096), None);

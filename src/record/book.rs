@@ -15,8 +15,10 @@ use crate::record::sites::{MAX_SITES, OVERFLOW, SiteId, Sites};
 use crate::record::snapshot::Totals;
 use crate::record::time_counters::TimeCounters;
 use crate::record::timeline::Moment;
+use crate::record::touch_counters::{TouchBook, TouchSum};
 
-const CHUNK: usize = 1 << 10;
+/// Sites of one chunk of counters.
+pub(crate) const CHUNK: usize = 1 << 10;
 
 /// Less than this is no change worth a moment of the timeline: to allocate it costs far more than to
 /// mark it.
@@ -51,6 +53,7 @@ pub(crate) struct Book {
     counters: Chunks<SiteCounters, { MAX_SITES / CHUNK }, CHUNK>,
     reallocs: Chunks<ReallocCounters, { MAX_SITES / CHUNK }, CHUNK>,
     samples: Chunks<SampleCounters, { MAX_SITES / CHUNK }, CHUNK>,
+    pub(crate) touch: TouchBook,
     pub(crate) cache: SiteCache,
     pub(crate) times: TimeCounters,
 }
@@ -382,6 +385,19 @@ impl Book {
         }
     }
 
+    /// As [`Self::add_sites_to`], of what was measured.
+    pub(crate) fn add_touch_to(&self, sums: &mut [TouchSum]) {
+        let mut site = 0;
+        while site < sums.len() {
+            if self.touch.has_chunk_of(site) {
+                self.touch.add_to(site, &mut sums[site]);
+                site += 1;
+            } else {
+                site = (site / CHUNK + 1) * CHUNK;
+            }
+        }
+    }
+
     /// Back to an empty book; what the cache knows stays true.
     ///
     /// # Safety
@@ -394,6 +410,7 @@ impl Book {
             self.reallocs.zero();
             self.times.reset();
             self.samples.zero();
+            self.touch.reset();
         }
         for total in [
             &self.live_bytes,

@@ -18,6 +18,7 @@ pub(crate) mod chunks;
 pub(crate) mod stack_tree;
 pub(crate) mod sites;
 pub(crate) mod site_cache;
+pub(crate) mod block_entry;
 pub(crate) mod block_map;
 pub(crate) mod odd_blocks;
 #[cfg(feature = "interpose")]
@@ -27,6 +28,8 @@ pub(crate) mod site_max;
 pub(crate) mod sampling;
 pub(crate) mod realloc_counters;
 pub(crate) mod time_counters;
+pub(crate) mod touch_counters;
+pub(crate) mod touch_estimate;
 pub(crate) mod peak;
 pub(crate) mod timeline;
 pub(crate) mod book;
@@ -38,15 +41,19 @@ use crate::exact;
 #[cfg(test)]
 mod model_tests;
 
-use block_map::BlockMap;
+use block_entry::{Entry, Measured, More};
+use block_map::{BlockMap, GRANULE_BYTES};
 use book::Book;
 use peak::Peak;
 use sampling::{SampleSum, SampledAddresses};
 use scope::slots::Slots;
 use site_counters::{Change, SiteSum};
 use sites::{Site, SiteId, Sites};
-use snapshot::{AllocatorTime, CountedAccesses, Counts, Node, SiteAccesses, SiteCounts, Totals};
+use snapshot::{
+    AllocatorTime, CountedAccesses, Counts, Node, SiteAccesses, SiteCounts, Totals, Touched,
+};
 use time_counters::{SiteTimeSum, TimeSum};
+use touch_counters::TouchSum;
 
 /// The tables that all threads share.
 #[derive(Debug)]
@@ -67,6 +74,8 @@ pub(crate) struct Sums {
     pub(crate) by_site: Vec<SiteSum>,
     /// Of a sampled run, as long as `by_site`; else empty.
     pub(crate) samples: Vec<SampleSum>,
+    /// As long as `by_site`, or empty if nothing was measured.
+    pub(crate) touch_by_site: Vec<TouchSum>,
     /// Sites that several threads have used.
     pub(crate) shared_sites: u64,
     /// What was live over time.
@@ -99,27 +108,30 @@ impl Recorder {
         book.site_of(stack, &self.sites).ok()
     }
 
-    /// A block of `bytes` was allocated at `address` by `site`. Ok(false): so was
-    /// one before, whose free was not seen.
+    /// A block of `bytes` was allocated at `address` by the entry's site.
+    /// Ok(false): so was one before, whose free was not seen.
     #[inline(always)]
     pub(crate) fn alloc(
         &self,
         book: &mut Book,
-        site: SiteId,
+        entry: Entry,
         address: usize,
         bytes: usize,
         now: u64,
     ) -> Result<bool, NotRecorded> {
-        let before = self.blocks.insert(address, site).map_err(|_| NotRecorded)?;
+        let before = self
+            .blocks
+            .insert(address, entry.word())
+            .map_err(|_| NotRecorded)?;
         let change = Change::alloc(bytes, now);
         if book
-            .count(site, &change, now, &self.sites, &self.peak)
+            .count(entry.site(), &change, now, &self.sites, &self.peak)
             .is_err()
         {
             self.blocks.remove(address);
             return Err(NotRecorded);
         }
-        Ok(before.is_none())
+        Ok(before.and_then(Entry::from_word).is_none())
     }
 
     /// As [`Self::alloc`], if nothing is out of the ordinary. False: nothing was done.
@@ -169,20 +181,26 @@ impl Recorder {
     }
 
     /// The block of `bytes` at `address` is about to be freed. Blocks that
-    /// were not recorded are ignored.
+    /// were not recorded are ignored. Returns what was known of it.
     #[inline(always)]
-    pub(crate) fn free(&self, book: &mut Book, address: usize, bytes: usize, now: u64) {
-        if let Some(site) = self.take(address) {
-            // Cannot fail for lack of memory in the thread that allocated; in
-            // another one the block then stays counted as live.
-            let _ = book.count(
-                site,
-                &Change::free(bytes, now),
-                now,
-                &self.sites,
-                &self.peak,
-            );
-        }
+    pub(crate) fn free(
+        &self,
+        book: &mut Book,
+        address: usize,
+        bytes: usize,
+        now: u64,
+    ) -> Option<Entry> {
+        let entry = self.take(address)?;
+        // Cannot fail for lack of memory in the thread that allocated; in
+        // another one the block then stays counted as live.
+        let _ = book.count(
+            entry.site(),
+            &Change::free(bytes, now),
+            now,
+            &self.sites,
+            &self.peak,
+        );
+        Some(entry)
     }
 
     /// Whether there may be a block at `address`; if not, there is none.
@@ -203,7 +221,7 @@ impl Recorder {
 
     /// The site of the block at `address`.
     pub(crate) fn site_of_block(&self, address: usize) -> Option<SiteId> {
-        self.site_in_run(self.blocks.get(address)?)
+        Some(self.entry_in_run(self.blocks.get(address)?)?.site())
     }
 
     /// As [`Self::may_know`], while blocks are sampled.
@@ -215,16 +233,45 @@ impl Recorder {
     /// The block at `address` is about to be freed, to move or to change its
     /// size: takes it out, so that whoever gets the address next finds it free.
     #[inline(always)]
-    pub(crate) fn take(&self, address: usize) -> Option<SiteId> {
-        self.site_in_run(self.blocks.remove(address)?)
+    pub(crate) fn take(&self, address: usize) -> Option<Entry> {
+        self.entry_in_run(self.blocks.remove(address)?)
     }
 
     /// A block that was taken out is at `address`, unchanged.
-    pub(crate) fn put_back(&self, address: usize, site: SiteId) -> Result<(), NotRecorded> {
-        self.blocks
-            .insert(address, site)
-            .map(drop)
-            .map_err(|_| NotRecorded)
+    pub(crate) fn put_back(&self, address: usize, entry: Entry) -> Result<(), NotRecorded> {
+        self.put_value(address, entry.word())
+    }
+
+    /// Keeps the rest of what is to be known of the measured block at `address`.
+    /// False: the map has no place for it.
+    #[inline(always)]
+    pub(crate) fn note_more(&self, address: usize, more: More) -> bool {
+        self.blocks.put_beside(address + GRANULE_BYTES, more.word())
+    }
+
+    /// What was kept. Until another block begins in this one's place.
+    pub(crate) fn more(&self, address: usize) -> Option<More> {
+        More::from_word(self.blocks.get(address + GRANULE_BYTES)?)
+    }
+
+    /// Every block of which more than its site is known, in order of addresses
+    /// but for those at odd ones; with its size, unless it is mapped, and weight.
+    pub(crate) fn each_measured(&self, mut visit: impl FnMut(usize, Entry, usize, u8)) {
+        self.blocks.each(|address, word| {
+            let Some(entry) = Entry::from_word(word) else {
+                return;
+            };
+            match (entry.how(), entry.tiny_bytes()) {
+                (Measured::Not | Measured::Represented, _) => {}
+                (Measured::Mapped, _) => visit(address, entry, 0, 0),
+                (_, Some(bytes)) => visit(address, entry, bytes, 0),
+                (_, None) => {
+                    if let Some(more) = self.more(address) {
+                        visit(address, entry, more.bytes(), more.weight());
+                    }
+                }
+            }
+        });
     }
 
     /// A block that was taken out is now of another size, at the second of two
@@ -233,14 +280,14 @@ impl Recorder {
     pub(crate) fn resized(
         &self,
         book: &mut Book,
-        site: SiteId,
+        entry: Entry,
         (old_address, address): (usize, usize),
         (old_bytes, new_bytes): (usize, usize),
         now: u64,
     ) -> Result<(), NotRecorded> {
-        self.put_back(address, site)?;
+        self.put_back(address, entry)?;
         let (places, sizes) = ((old_address, address), (old_bytes, new_bytes));
-        self.count_resized(book, site, places, sizes, now)
+        self.count_resized(book, entry.site(), places, sizes, now)
     }
 
     /// As [`Self::resized`], of a block that is in its place.
@@ -302,6 +349,7 @@ impl Recorder {
             book.times.add_to(&mut sums.time);
             book.times.add_sites_to(&mut sums.time_by_site);
             book.add_samples_to(&mut sums.samples);
+            book.add_touch_to(&mut sums.touch_by_site);
         }
         for (sum, id) in sums.by_site.iter_mut().skip(1).zip(self.sites.ids()) {
             let is_shared = self.sites.facts(id).is_shared();
@@ -343,6 +391,7 @@ impl Recorder {
                 kept_bytes: sum.kept_bytes,
                 copied_bytes: sum.copied_bytes,
                 samples: samples.unwrap_or_default(),
+                touched: Touched::default(),
             };
             // Between two publications of a shared site the maximum may have
             // been missed, but what it held at these moments is known.
@@ -353,6 +402,11 @@ impl Recorder {
                 if bytes > counts.max_bytes {
                     (counts.max_bytes, counts.max_blocks) = (bytes, blocks);
                 }
+            }
+            if let Some(touch) = sums.touch_by_site.get(number) {
+                let blocks = counts.total_blocks - counts.reallocs;
+                let bytes = counts.total_bytes - counts.kept_bytes;
+                counts.touched = touch_estimate::estimate(touch, blocks, bytes);
             }
             SiteCounts {
                 number: number as u32,

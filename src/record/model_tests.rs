@@ -1,6 +1,7 @@
 //! The tables against a naive model: a list of live blocks and plain sums,
 //! with every peak found by adding everything up after every change.
 
+use super::block_entry::Entry;
 use super::book::{Book, MOMENT_BYTES_MIN};
 use super::peak::{Mode, SLACK_DIVISOR};
 use super::site_counters::{SiteCounters, SiteSum};
@@ -178,7 +179,7 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
                 }
                 let id = recorder.site_of(books[book], &mut stack(site)).unwrap();
                 recorder
-                    .alloc(books[book], id, address, bytes, now)
+                    .alloc(books[book], Entry::of(id), address, bytes, now)
                     .unwrap();
                 let bytes = bytes as u64;
                 model.live.insert(

@@ -90,6 +90,14 @@ impl OddBlocks {
         }
     }
 
+    pub(crate) fn each(&self, mut visit: impl FnMut(usize, SiteId)) {
+        for stripe in &self.stripes {
+            for (&address, &site) in stripe.lock().iter() {
+                visit(address, site);
+            }
+        }
+    }
+
     pub(crate) fn clear(&self) {
         for stripe in &self.stripes {
             let mut stripe = stripe.lock();

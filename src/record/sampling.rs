@@ -45,15 +45,6 @@ impl Sample {
         }
     }
 
-    /// Of a value of the block map.
-    pub(crate) fn of(value: SiteId) -> Self {
-        Self(value)
-    }
-
-    pub(crate) fn value(self) -> SiteId {
-        self.0
-    }
-
     fn site(self) -> Option<SiteId> {
         SiteId::new(self.0.get() & !ROUNDED_UP)
     }

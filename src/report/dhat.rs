@@ -3,6 +3,7 @@
 //! Beyond the format there is one more key, `heapledger`, which every reader of the
 //! format ignores: [`Extension`] in the file, [`PointExtension`] in a point.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde::ser::SerializeSeq;
@@ -12,7 +13,7 @@ use super::accesses::{PointAccesses, run_lengths};
 use super::estimate::Intervals;
 use super::frames::FrameId;
 use super::profile::{Point, Profile};
-use crate::record::snapshot::{Accesses, AllocatorTime, Counts, Kind, MomentInTime};
+use crate::record::snapshot::{Accesses, AllocatorTime, Counts, Kind, MomentInTime, Touched};
 
 /// Numbers above this are not exact in JavaScript.
 const MAX_NUMBER: u64 = 1 << 53;
@@ -50,7 +51,7 @@ struct File<'a> {
     Mtu: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     tuth: Option<u64>,
-    cmd: &'a str,
+    cmd: Cow<'a, str>,
     pid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     tg: Option<u64>,
@@ -79,14 +80,14 @@ impl<'a> File<'a> {
                 Kind::Copies => "Copied",
             },
             bklt: is_heap,
-            bkacc: matches!(snapshot.accesses, Accesses::Counted(_)),
+            bkacc: matches!(snapshot.accesses, Accesses::Counted(_)) || estimate_is_told(profile),
             bu: ad_hoc("unit"),
             bsu: ad_hoc("units"),
             bksu: ad_hoc("events"),
             tu: "µs",
             Mtu: "s",
             tuth: is_heap.then_some(10),
-            cmd: &profile.options.command,
+            cmd: command(profile),
             pid: profile.options.pid,
             tg: is_heap.then_some(number(snapshot.peak_at_us).min(te)),
             te,
@@ -94,6 +95,24 @@ impl<'a> File<'a> {
             pps: ProgramPoints { profile, numbers },
             ftbl: FrameTable { profile, numbers },
         }
+    }
+}
+
+/// What is written in `cmd` where `wb` and `rb` are no counts.
+const ACCESSES_ARE_ESTIMATES: &str =
+    " (heapledger: bytes written are an estimate, bytes read are not known and told as the same)";
+
+/// Whether the estimate stands where counts do.
+fn estimate_is_told(profile: &Profile<'_>) -> bool {
+    let is_counted = matches!(profile.snapshot.accesses, Accesses::Counted(_));
+    profile.options.touch_as_accesses && !is_counted && profile.snapshot.kind == Kind::Heap
+}
+
+fn command<'a>(profile: &'a Profile<'_>) -> Cow<'a, str> {
+    let command = &*profile.options.command;
+    match estimate_is_told(profile) {
+        true => format!("{command}{ACCESSES_ARE_ESTIMATES}").into(),
+        false => command.into(),
     }
 }
 
@@ -300,6 +319,8 @@ struct PointExtension {
     #[serde(skip_serializing_if = "is_zero")]
     largest_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    touch: Option<PointTouch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<PointTime>,
     /// Distinct bytes written at least once.
     #[serde(skip_serializing_if = "is_zero")]
@@ -320,6 +341,45 @@ struct Estimate {
     tbk: (u64, u64),
     eb: (u64, u64),
     ebk: (u64, u64),
+}
+
+/// How much of the blocks was written: an estimate. A reallocated block is one.
+#[derive(Serialize)]
+struct PointTouch {
+    /// Blocks that were measured, their bytes, those written, and those behind
+    /// the last one written.
+    blocks: u64,
+    bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    written_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    tail_bytes: u64,
+    /// The same of all blocks but the unmeasured ones.
+    all_bytes: u64,
+    all_written_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    all_tail_bytes: u64,
+    /// 19 times of 20.
+    all_written_interval: (u64, u64),
+    #[serde(skip_serializing_if = "is_zero")]
+    unmeasured_blocks: u64,
+}
+
+impl PointTouch {
+    fn new(touched: &Touched) -> PointTouch {
+        let (low, high) = touched.interval();
+        PointTouch {
+            blocks: number(touched.blocks),
+            bytes: number(touched.bytes),
+            written_bytes: number(touched.written_bytes),
+            tail_bytes: number(touched.tail_bytes),
+            all_bytes: number(touched.all_bytes),
+            all_written_bytes: number(touched.all_written_bytes),
+            all_tail_bytes: number(touched.all_tail_bytes),
+            all_written_interval: (number(low), number(high)),
+            unmeasured_blocks: number(touched.unmeasured_blocks),
+        }
+    }
 }
 
 impl PointExtension {
@@ -346,6 +406,7 @@ impl PointExtension {
             reallocs: number(counts.reallocs),
             copied_bytes: number(counts.copied_bytes),
             largest_bytes: number(counts.largest_bytes),
+            touch: (counts.touched != Touched::default()).then(|| PointTouch::new(&counts.touched)),
             time: time.map(PointTime::new),
             touched_bytes: number(bytes.touched),
             untold_bytes: number(bytes.untold),
@@ -391,6 +452,9 @@ impl ProgramPoints<'_> {
             points: self,
             point,
         };
+        // What a reallocation keeps is in the total bytes again.
+        let written = counts.touched.all_written_bytes + counts.kept_bytes;
+        let estimate = estimate_is_told(self.profile).then(|| number(written));
         match self.profile.snapshot.kind {
             Kind::AdHoc | Kind::Copies => ProgramPoint::Events { tb, tbk, fs },
             Kind::Heap => ProgramPoint::Heap {
@@ -403,8 +467,8 @@ impl ProgramPoints<'_> {
                 gbk: number(counts.peak_blocks),
                 eb: number(counts.end_bytes),
                 ebk: number(counts.end_blocks),
-                rb: accesses.map(|accesses| number(accesses.bytes.read)),
-                wb: accesses.map(|accesses| number(accesses.bytes.written)),
+                rb: accesses.map_or(estimate, |accesses| Some(number(accesses.bytes.read))),
+                wb: accesses.map_or(estimate, |accesses| Some(number(accesses.bytes.written))),
                 acc: accesses
                     .and_then(|accesses| accesses.histogram)
                     .map(run_lengths),

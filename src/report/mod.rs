@@ -25,6 +25,7 @@ mod allocator_time;
 pub(crate) mod symbols;
 pub(crate) mod trim;
 pub(crate) mod unloaded;
+mod waste;
 
 #[cfg(test)]
 mod sample;

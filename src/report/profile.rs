@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) trim: Trim,
     pub(crate) command: String,
     pub(crate) pid: u32,
+    /// Write the estimate of what was written to blocks as a count of accesses.
+    pub(crate) touch_as_accesses: bool,
 }
 
 /// One line of a profile: all that was allocated under one list of frames.
@@ -392,6 +394,7 @@ fn add(sum: &mut Counts, other: &Counts) {
     sum.kept_bytes += other.kept_bytes;
     sum.copied_bytes += other.copied_bytes;
     sum.samples.add(&other.samples);
+    sum.touched.add(&other.touched);
     (sum.max_bytes, sum.max_blocks) = [
         (sum.max_bytes, sum.max_blocks),
         (other.max_bytes, other.max_blocks),
@@ -406,7 +409,7 @@ fn add(sum: &mut Counts, other: &Counts) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::snapshot::{Kind, SampleSum};
+    use crate::record::snapshot::{Kind, SampleSum, Touched};
     use crate::report::sample;
 
     fn texts(profile: &Profile<'_>, point: &Point) -> Vec<String> {
@@ -487,6 +490,7 @@ mod tests {
             kept_bytes: 600,
             copied_bytes: 300,
             samples: SampleSum::default(),
+            touched: Touched::default(),
         };
         assert_eq!(*profile.counts(&profile.points[0]), expected);
         assert_eq!(*profile.counts(&profile.points[1]), sample::counts(12));

@@ -6,7 +6,7 @@ use super::profile::Options;
 use super::trim::Trim;
 use crate::record::snapshot::{
     Accesses, BuildId, Counts, Kind, Module, Node, Refusals, SampleSum, SiteCounts, Snapshot,
-    Totals,
+    Totals, Touched,
 };
 
 /// Sites whose counts differ in every field, so that a mix-up of two shows.
@@ -26,6 +26,7 @@ pub(super) fn counts(bytes: u64) -> Counts {
         kept_bytes: bytes / 6,
         copied_bytes: bytes / 12,
         samples: SampleSum::default(),
+        touched: Touched::default(),
     }
 }
 
@@ -85,6 +86,7 @@ pub(super) fn options(trim: Trim) -> Options {
         trim,
         command: "app --größe \"1\"".to_owned(),
         pid: 42,
+        touch_as_accesses: false,
     }
 }
 

@@ -7,6 +7,7 @@ use super::estimate::Intervals;
 use super::frames::{Frame, FrameId, Place};
 use super::profile::{Point, Profile};
 use super::trim;
+use super::waste;
 use crate::record::snapshot::{Accesses, Counts, Kind};
 
 /// Sites that are named.
@@ -74,6 +75,9 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
             site_name(profile, point),
         ));
     }
+    for sentence in waste::lines(profile) {
+        line(format_args!("{sentence}"));
+    }
     for sentence in allocator_time::lines(profile) {
         line(format_args!("{sentence}"));
     }
@@ -140,6 +144,11 @@ fn limits(profile: &Profile<'_>) -> Vec<String> {
             "They can be off by one operation of that thread.",
         ),
         (
+            "Blocks of which it is not known what was written to them",
+            unmeasured_blocks(profile),
+            "They are left out of the bytes written.",
+        ),
+        (
             "Bytes that the true t-gmax may lie above the one told, since threads met there",
             refusals.peak_slack_bytes,
             "All other numbers are exact.",
@@ -175,6 +184,13 @@ fn limits(profile: &Profile<'_>) -> Vec<String> {
     let told = limits.into_iter().filter(|&(_, count, _)| count > 0);
     told.map(|(what, count, advice)| format!("{what}: {}. {advice}", Thousands(count)))
         .collect()
+}
+
+fn unmeasured_blocks(profile: &Profile<'_>) -> u64 {
+    let points = profile.points.iter();
+    points
+        .map(|point| profile.counts(point).touched.unmeasured_blocks)
+        .sum()
 }
 
 /// The innermost frame that somebody wrote who does not work on the standard

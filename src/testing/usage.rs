@@ -7,7 +7,7 @@ use crate::engine::scopes::ScopeReading;
 use crate::profiler::command;
 use crate::record::scope::tally::Usage;
 use crate::record::snapshot::{
-    Accesses, Counts, Kind, Refusals, SampleSum, SiteCounts, Snapshot, Totals,
+    Accesses, Counts, Kind, Refusals, SampleSum, SiteCounts, Snapshot, Totals, Touched,
 };
 use crate::report::profile::{Options, Profile};
 use crate::report::stacks::{self, StackFrame};
@@ -375,6 +375,7 @@ fn options() -> Options {
         trim: Trim::To(MAX_FRAMES),
         command: command(),
         pid: std::process::id(),
+        touch_as_accesses: false,
     }
 }
 
@@ -472,5 +473,6 @@ fn counts_of(usage: &Usage, scale: Scale, end: u64) -> Counts {
         kept_bytes: usage.kept_bytes,
         copied_bytes: usage.copied_bytes,
         samples: SampleSum::default(),
+        touched: Touched::default(),
     }
 }

@@ -21,6 +21,7 @@ mod snapshots;
 mod timeline;
 mod sampling;
 mod environment;
+mod touch;
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;
@@ -45,5 +46,6 @@ fn main() {
         timeline::SCENARIOS,
         sampling::SCENARIOS,
         environment::SCENARIOS,
+        touch::SCENARIOS,
     ]);
 }

@@ -58,6 +58,13 @@ impl Block {
         }
     }
 
+    /// As many bytes get a value that they did not have.
+    pub(crate) fn write(&mut self, at: usize, bytes: usize) {
+        assert!(at + bytes <= self.layout.size());
+        // SAFETY: in the block.
+        unsafe { black_box(self.address.add(at)).write_bytes(7, bytes) };
+    }
+
     #[inline(always)]
     pub(crate) fn resize(&mut self, bytes: usize) {
         assert!(self.try_resize(bytes), "realloc");

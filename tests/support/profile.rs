@@ -128,6 +128,8 @@ pub(crate) struct Point {
     pub(crate) gbk: u64,
     pub(crate) eb: u64,
     pub(crate) ebk: u64,
+    pub(crate) rb: Option<u64>,
+    pub(crate) wb: Option<u64>,
     #[serde(default)]
     pub(crate) heapledger: PointExtension,
     fs: Vec<usize>,
@@ -140,8 +142,54 @@ pub(crate) struct PointExtension {
     pub(crate) reallocs: u64,
     pub(crate) copied_bytes: u64,
     pub(crate) largest_bytes: u64,
+    pub(crate) touch: Option<Touch>,
     time: Option<AllocatorTime>,
     pub(crate) estimate: Option<Estimate>,
+}
+
+/// What is 0 is left out of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Touch {
+    pub(crate) blocks: u64,
+    pub(crate) bytes: u64,
+    pub(crate) written_bytes: u64,
+    pub(crate) tail_bytes: u64,
+    pub(crate) all_bytes: u64,
+    pub(crate) all_written_bytes: u64,
+    pub(crate) all_tail_bytes: u64,
+    pub(crate) all_written_interval: (u64, u64),
+    pub(crate) unmeasured_blocks: u64,
+}
+
+impl Touch {
+    /// Intervals are added as if errors were not independent.
+    fn add(&mut self, other: &Self) {
+        self.blocks += other.blocks;
+        self.bytes += other.bytes;
+        self.written_bytes += other.written_bytes;
+        self.tail_bytes += other.tail_bytes;
+        self.all_bytes += other.all_bytes;
+        self.all_written_bytes += other.all_written_bytes;
+        self.all_tail_bytes += other.all_tail_bytes;
+        self.all_written_interval.0 += other.all_written_interval.0;
+        self.all_written_interval.1 += other.all_written_interval.1;
+        self.unmeasured_blocks += other.unmeasured_blocks;
+    }
+
+    fn holds_together(&self) {
+        let (low, high) = self.all_written_interval;
+        assert!(
+            self.written_bytes + self.tail_bytes <= self.bytes,
+            "{self:?}"
+        );
+        assert!(self.bytes <= self.all_bytes, "{self:?}");
+        assert!(low <= self.all_written_bytes && self.all_written_bytes <= high);
+        assert!(
+            self.written_bytes <= high && high <= self.all_bytes,
+            "{self:?}"
+        );
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -191,7 +239,14 @@ impl Profile {
         let file = &self.file;
         assert_eq!(file.dhatFileVersion, 2);
         assert_eq!((&*file.mode, &*file.verb), ("heap", "Allocated"));
-        assert!(file.bklt && !file.bkacc);
+        assert!(file.bklt);
+        // Only an estimate has accesses, and says so.
+        assert_eq!(
+            file.bkacc,
+            file.cmd.contains("bytes written are an estimate"),
+            "{}",
+            file.cmd
+        );
         assert!(!file.tu.is_empty() && !file.Mtu.is_empty() && !file.cmd.is_empty());
         assert!(file.pid > 0 && file.tuth > 0);
         assert!(file.te > 0 && file.tg <= file.te, "{} {}", file.tg, file.te);
@@ -202,6 +257,8 @@ impl Profile {
         let mut stacks = HashSet::new();
         for point in &file.pps {
             assert!(!point.fs.is_empty(), "{point:?}");
+            assert_eq!(point.wb.is_some(), file.bkacc, "{point:?}");
+            assert_eq!(point.rb, point.wb, "{point:?}");
             for &frame in &point.fs {
                 assert!(frame > 0 && frame < file.ftbl.len(), "{point:?}");
             }
@@ -235,6 +292,10 @@ impl Profile {
                     "{point:?}"
                 );
                 assert!(estimate.samples > 0 && estimate.samples <= tbk, "{point:?}");
+            }
+            if let Some(touch) = &extension.touch {
+                touch.holds_together();
+                assert!(touch.blocks + extension.reallocs <= tbk && touch.all_bytes <= tb);
             }
             assert!(extension.reallocs <= tbk && extension.copied_bytes <= tb);
             assert!(extension.largest_bytes <= tb && extension.largest_bytes * tbk >= tb);
@@ -352,12 +413,23 @@ impl Profile {
             sum.gbk += point.gbk;
             sum.eb += point.eb;
             sum.ebk += point.ebk;
+            sum.wb = point.wb.map(|wb| wb + sum.wb.unwrap_or(0));
             let (all, one) = (&mut sum.heapledger, &point.heapledger);
             all.reallocs += one.reallocs;
             all.copied_bytes += one.copied_bytes;
             all.largest_bytes = all.largest_bytes.max(one.largest_bytes);
+            if let Some(touch) = &one.touch {
+                all.touch.get_or_insert_default().add(touch);
+            }
         }
         sum
+    }
+
+    /// What was measured in a function.
+    #[track_caller]
+    pub(crate) fn touch_in(&self, function: &str) -> Touch {
+        let touch = self.sum_in(function).heapledger.touch;
+        touch.unwrap_or_else(|| panic!("nothing was measured in {function}"))
     }
 
     /// A point's frames, innermost first.

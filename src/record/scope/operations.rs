@@ -1,5 +1,6 @@
 //! What the recorder does with blocks of scopes.
 
+use crate::record::block_entry::Entry;
 use crate::record::book::Book;
 use crate::record::scope::slot::{Slot, ThreadToken};
 use crate::record::scope::tag::Tag;
@@ -49,7 +50,7 @@ impl Recorder {
         Ok(before.is_none_or(|value| match Tag::of(value) {
             Some(tag) => self.scopes.is_stale(tag),
             // Without a run, sites in the map are what the last one left.
-            None => !block.in_run,
+            None => !block.in_run || Entry::from_word(value).is_none(),
         }))
     }
 
@@ -63,7 +64,7 @@ impl Recorder {
     ) -> Result<bool, NotRecorded> {
         self.refuse(scope);
         match block.in_run {
-            true => self.put_back(block.address, site).map(|()| true),
+            true => self.put_value(block.address, site).map(|()| true),
             false => Err(NotRecorded),
         }
     }
@@ -148,26 +149,38 @@ impl Recorder {
         }
     }
 
-    /// The site by which a run counts a block with this value, when no scope is
-    /// open. None: no run knows it.
+    /// What a run knows of a block with this value, when no scope is open. None:
+    /// no run knows it.
     #[inline(always)]
-    pub(crate) fn site_in_run(&self, value: SiteId) -> Option<SiteId> {
-        match Tag::of(value) {
-            None => Some(value),
-            Some(tag) => self.site_in_run_of_tag(tag),
-        }
+    pub(crate) fn entry_in_run(&self, value: SiteId) -> Option<Entry> {
+        Entry::from_word(value).or_else(|| self.entry_in_run_of_tag(Tag::of(value)?))
     }
 
     #[cold]
     #[inline(never)]
-    fn site_in_run_of_tag(&self, tag: Tag) -> Option<SiteId> {
-        tag.is_in_run().then(|| self.site_of_tag(tag))
+    fn entry_in_run_of_tag(&self, tag: Tag) -> Option<Entry> {
+        tag.is_in_run().then(|| Entry::of(self.site_of_tag(tag)))
     }
 
-    /// As [`Recorder::take`], whatever the block is part of.
+    /// As [`Recorder::take`], whatever the block is part of: the second value is
+    /// what the run knows of it if it is in no scope, and then the first is its
+    /// site.
     #[inline]
-    pub(crate) fn take_value(&self, address: usize) -> Option<SiteId> {
-        self.blocks.remove(address)
+    pub(crate) fn take_value(&self, address: usize) -> Option<(SiteId, Option<Entry>)> {
+        let value = self.blocks.remove(address)?;
+        match (Tag::of(value), Entry::from_word(value)) {
+            (Some(_), _) => Some((value, None)),
+            (None, Some(entry)) => Some((entry.site(), Some(entry))),
+            (None, None) => None,
+        }
+    }
+
+    /// As [`Recorder::put_back`], of a site or a tag.
+    pub(crate) fn put_value(&self, address: usize, value: SiteId) -> Result<(), NotRecorded> {
+        self.blocks
+            .insert(address, value)
+            .map(drop)
+            .map_err(|_| NotRecorded)
     }
 
     /// Counts a block that is in its place.

@@ -1,0 +1,174 @@
+//! What the block map holds of a block: its site, and how it is measured what
+//! the program writes to it.
+
+use crate::record::sites::{MAX_SITES, SiteId};
+use std::num::NonZeroU32;
+
+const SITE_BITS: u32 = 22;
+const MEASURED_BITS: u32 = 3;
+const _: () = assert!(MAX_SITES <= 1 << SITE_BITS);
+
+/// Blocks up to this size lie in one granule: their size is in the entry.
+const TINY_BYTES: usize = 16;
+const TINY_SHIFT: u32 = SITE_BITS + MEASURED_BITS;
+/// Says that it is, above the 4 bits of the size less 1.
+const IS_TINY: u32 = 1 << (TINY_SHIFT + 4);
+
+/// Set in [`More`], so that one is never taken for an entry; the bit above it is
+/// for the tags of scopes.
+const IS_MORE: u32 = 1 << 30;
+const IS_NO_ENTRY: u32 = 0b11 << 30;
+
+/// How a block is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Measured {
+    /// Not at all, and nobody stands for it.
+    Not,
+    /// Began as the pattern.
+    Pattern,
+    /// Began as the pattern, and stands for others of its site.
+    PatternSampled,
+    /// Began as zeros.
+    Zeroed,
+    ZeroedSampled,
+    /// A mapping of the profiler's own.
+    Mapped,
+    /// Others of its site stand for it.
+    Represented,
+}
+
+/// One word a block: the site in the low bits, so that a block that is not
+/// measured is its site's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry(NonZeroU32);
+
+impl Entry {
+    #[inline(always)]
+    pub(crate) fn of(site: SiteId) -> Self {
+        Self(site)
+    }
+
+    #[inline(always)]
+    pub(crate) fn measured(site: SiteId, how: Measured, bytes: usize) -> Self {
+        let tiny = match bytes {
+            1..=TINY_BYTES => (bytes as u32 - 1) << TINY_SHIFT | IS_TINY,
+            _ => 0,
+        };
+        Self(site | (how as u32) << SITE_BITS | tiny)
+    }
+
+    /// None for what is [`More`], and for tags of scopes.
+    #[inline(always)]
+    pub(crate) fn from_word(word: NonZeroU32) -> Option<Self> {
+        (word.get() & IS_NO_ENTRY == 0).then_some(Self(word))
+    }
+
+    #[inline(always)]
+    pub(crate) fn word(self) -> NonZeroU32 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) fn site(self) -> SiteId {
+        // A site's number is not 0, so neither is this.
+        SiteId::new(self.0.get() & ((1 << SITE_BITS) - 1)).unwrap_or(SiteId::MIN)
+    }
+
+    #[inline(always)]
+    pub(crate) fn how(self) -> Measured {
+        match self.0.get() >> SITE_BITS & ((1 << MEASURED_BITS) - 1) {
+            1 => Measured::Pattern,
+            2 => Measured::PatternSampled,
+            3 => Measured::Zeroed,
+            4 => Measured::ZeroedSampled,
+            5 => Measured::Mapped,
+            6 => Measured::Represented,
+            _ => Measured::Not,
+        }
+    }
+
+    /// The size of a measured block, if it is tiny; else it is in its [`More`].
+    pub(crate) fn tiny_bytes(self) -> Option<usize> {
+        let bytes = (self.0.get() >> TINY_SHIFT & 0xF) as usize + 1;
+        (self.0.get() & IS_TINY != 0).then_some(bytes)
+    }
+}
+
+/// A second word of a measured block that is not tiny: its size and its weight.
+/// It is in the map at the block's second granule, where no other block begins,
+/// and it stays there when the block goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct More(NonZeroU32);
+
+const SIZE_BITS: u32 = 24;
+const WEIGHT_MAX: u8 = (1 << 6) - 1;
+
+/// No larger block has one.
+pub(crate) const MORE_BYTES_MAX: usize = (1 << SIZE_BITS) - 1;
+
+impl More {
+    /// None for tiny blocks.
+    #[inline(always)]
+    pub(crate) fn of(bytes: usize, weight: u8) -> Option<Self> {
+        debug_assert!(bytes <= MORE_BYTES_MAX && weight <= WEIGHT_MAX);
+        let word = IS_MORE | u32::from(weight) << SIZE_BITS | bytes as u32;
+        NonZeroU32::new(word)
+            .filter(|_| bytes > TINY_BYTES)
+            .map(Self)
+    }
+
+    pub(crate) fn from_word(word: NonZeroU32) -> Option<Self> {
+        (word.get() & IS_NO_ENTRY == IS_MORE).then_some(Self(word))
+    }
+
+    #[inline(always)]
+    pub(crate) fn word(self) -> NonZeroU32 {
+        self.0
+    }
+
+    pub(crate) fn bytes(self) -> usize {
+        self.0.get() as usize & MORE_BYTES_MAX
+    }
+
+    pub(crate) fn weight(self) -> u8 {
+        (self.0.get() >> SIZE_BITS) as u8 & WEIGHT_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_keeps_its_parts_apart() {
+        let sites = [1, 2, MAX_SITES as u32 - 1].map(|n| SiteId::new(n).unwrap());
+        let ways = [
+            Measured::Not,
+            Measured::Pattern,
+            Measured::PatternSampled,
+            Measured::Zeroed,
+            Measured::ZeroedSampled,
+            Measured::Mapped,
+            Measured::Represented,
+        ];
+        for site in sites {
+            assert_eq!(Entry::of(site).word(), site);
+            for how in ways {
+                for bytes in [1, 2, 15, 16, 17, 4096, MORE_BYTES_MAX] {
+                    let entry = Entry::from_word(Entry::measured(site, how, bytes).word()).unwrap();
+                    assert_eq!((entry.site(), entry.how()), (site, how));
+                    let more = More::of(bytes, 3);
+                    assert_eq!(more.is_some(), bytes > 16);
+                    assert_eq!(entry.tiny_bytes(), (bytes <= 16).then_some(bytes));
+                    if let Some(more) = more {
+                        assert_eq!(More::from_word(more.word()), Some(more));
+                        assert_eq!((more.bytes(), more.weight()), (bytes, 3));
+                        assert_eq!(Entry::from_word(more.word()), None);
+                    }
+                    assert_eq!(More::from_word(entry.word()), None);
+                }
+            }
+        }
+    }
+}
