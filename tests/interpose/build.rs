@@ -16,6 +16,21 @@ fn main() {
         .compile("known_cpp");
     shared("shared", &out.join("libknown_shared.so"));
     shared("loaded", &out.join("libknown_loaded.so"));
+    for pad in ["1000", "2000"] {
+        let library = out.join(format!("libframes_{pad}.so"));
+        let mut command = build("plugged")
+            .pic(true)
+            .define("PAD", pad)
+            .get_compiler()
+            .to_command();
+        command
+            .args(["-shared", "-o"])
+            .arg(library)
+            .arg("c/frames.c");
+        let status = command.status().expect("the C compiler starts");
+        assert!(status.success(), "{command:?}: {status}");
+    }
+    println!("cargo::rustc-env=PLUG_INS={}/libframes_", out.display());
     println!("cargo::rustc-link-search=native={}", out.display());
     println!("cargo::rustc-link-lib=dylib=known_shared");
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", out.display());

@@ -4,7 +4,7 @@ use crate::support::Scenario;
 use crate::support::child::{Child, setting, tell};
 use crate::support::profile::Profile;
 use heapledger::Profiler;
-use interpose_tests::{self as c, KNOWN_LOADED};
+use interpose_tests::{self as c, KNOWN_LOADED, PLUG_INS};
 use std::ffi::{CString, c_int, c_uint, c_ulong, c_void};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -20,6 +20,26 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         let sum = profile.sum_in("loaded_callocs");
         assert_eq!((sum.tbk, sum.tb, sum.ebk), (10 * LOADS, 770 * LOADS, 0));
         assert_eq!(profile.refused().truncated_stacks, 0);
+    }),
+    Scenario::new("known/rebuilt_plug_in", rebuilt_plug_in, |child| {
+        let ended = child.run().exited_with(0);
+        let profile = ended.profile();
+        assert_eq!(ended.told("places"), 1, "of the two, in memory");
+        // Names are looked up in what is loaded at the end; the caller's are always there.
+        let through = profile.sum_in("call_plug_in");
+        assert_eq!((through.tbk, through.ebk), (2 * PLUGS, 0));
+        assert_eq!(profile.refused().truncated_stacks, 0);
+        let depths: Vec<usize> = profile
+            .points_in("call_plug_in")
+            .iter()
+            .map(|point| {
+                let frames = profile.frames(point);
+                frames
+                    .take_while(|frame| !frame.contains("call_plug_in"))
+                    .count()
+            })
+            .collect();
+        assert!(depths.iter().all(|&depth| depth == 3), "{depths:?}");
     }),
     Scenario::new("known/cpp", cpp, |child| {
         let profile = child.run().exited_with(0).profile();
@@ -111,10 +131,14 @@ struct Library(*mut c_void);
 
 impl Library {
     fn load() -> Self {
-        let path = CString::new(KNOWN_LOADED).expect("a path");
+        Self::open(KNOWN_LOADED)
+    }
+
+    fn open(path: &str) -> Self {
+        let name = CString::new(path).expect("a path");
         // SAFETY: a library without initializers.
-        let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        assert!(!library.is_null(), "{KNOWN_LOADED}");
+        let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        assert!(!library.is_null(), "{path}");
         Self(library)
     }
 
@@ -164,6 +188,33 @@ fn loaded() {
         },
     };
     known.run();
+}
+
+const PLUGS: u64 = 20;
+
+#[inline(never)]
+fn call_plug_in(outermost: unsafe extern "C" fn(c_int) -> c_int) {
+    // SAFETY: the function takes a number below the size of its frame.
+    assert_eq!(unsafe { outermost(5) }, 3);
+}
+
+/// One version, then the other in its place, in turns.
+fn rebuilt_plug_in() {
+    let profiler = Profiler::new_heap();
+    let mut places = std::collections::HashSet::new();
+    for _ in 0..PLUGS {
+        for pad in [1000, 2000] {
+            let library = Library::open(&format!("{PLUG_INS}{pad}.so"));
+            let outermost = library.symbol("plugged_outermost");
+            places.insert(outermost.addr());
+            // SAFETY: the function has this type.
+            call_plug_in(unsafe {
+                std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_int) -> c_int>(outermost)
+            });
+        }
+    }
+    tell("places", places.len() as u64);
+    drop(profiler);
 }
 
 const LOADS: u64 = 300;

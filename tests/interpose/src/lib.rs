@@ -50,6 +50,9 @@ unsafe extern "C" {
     pub fn cpp_throw() -> c_int;
 }
 
+/// The two plug-ins, without the end of their names.
+pub const PLUG_INS: &str = env!("PLUG_INS");
+
 /// The library to load.
 pub const KNOWN_LOADED: &str = env!("KNOWN_LOADED");
 
