@@ -62,9 +62,11 @@ fn main() {
 fn plant_defect_for_sanitizers() {
     const WANTED: &str = "HEAPLEDGER_PLANTED_DEFECT";
     println!("cargo:rerun-if-env-changed={WANTED}");
-    println!("cargo:rustc-check-cfg=cfg(heapledger_planted_defect)");
-    if env::var_os(WANTED).is_some() {
-        println!("cargo:rustc-cfg=heapledger_planted_defect");
+    println!(
+        "cargo:rustc-check-cfg=cfg(heapledger_planted_defect, values(\"race\", \"use after free\"))"
+    );
+    if let Ok(defect) = env::var(WANTED) {
+        println!("cargo:rustc-cfg=heapledger_planted_defect=\"{defect}\"");
     }
 }
 

@@ -52,8 +52,11 @@ sanitized() {
         --package heapledger "$@"
 }
 
+# $1: what is planted, $2: what must be printed; then the command.
 must_fail() {
-    if HEAPLEDGER_PLANTED_DEFECT=1 "$@" >"$target/planted.log" 2>&1; then
+    local defect=$1 expected=$2
+    shift 2
+    if HEAPLEDGER_PLANTED_DEFECT=$defect "$@" >"$target/planted.log" 2>&1; then
         echo "prove: the planted defect was not seen: $*" >&2
         exit 1
     fi
@@ -72,7 +75,7 @@ thread() {
     sanitized thread --test lifecycle -- threads/ --skip application_locks
     sanitized thread --test lifecycle -- windows/
     sanitized thread --test lifecycle -- runs/
-    expected='ThreadSanitizer: data race' must_fail \
+    must_fail race 'ThreadSanitizer: data race' \
         sanitized thread --test lifecycle -- runs/
 }
 
@@ -83,7 +86,7 @@ address() {
     sanitized address --test lifecycle -- counts
     sanitized address --test lifecycle -- threads/
     sanitized address --test lifecycle -- stacks/deep
-    expected='AddressSanitizer: heap-use-after-free' must_fail \
+    must_fail 'use after free' 'AddressSanitizer: heap-use-after-free' \
         sanitized address --test lifecycle -- counts
 }
 

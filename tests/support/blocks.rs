@@ -90,7 +90,7 @@ impl Block {
     pub(crate) fn free(self) {
         // SAFETY: our block and its layout, given back once: `self` is gone.
         unsafe { dealloc(black_box(self.address), self.layout) }
-        #[cfg(heapledger_planted_defect)]
+        #[cfg(heapledger_planted_defect = "use after free")]
         // SAFETY: none: this is what AddressSanitizer has to find.
         black_box(unsafe { self.address.read_volatile() });
     }
