@@ -2,7 +2,8 @@
 # What takes too long for every commit. Each part fails if what it looks for is there, and the
 # sanitizers also if they do not see a defect that is planted for them.
 #
-# Usage: scripts/prove.sh [part...]       all parts: limits threads soak miri thread address fuzz
+# Usage: scripts/prove.sh [part...]       all parts: limits threads soak models miri thread
+#                                       address fuzz
 #   SOAK_SECONDS=1800    how long the soak runs
 #   FUZZ_SECONDS=300     how long each fuzz target runs
 # The last four need a nightly toolchain with rust-src and miri, and cargo-fuzz; they are installed.
@@ -32,6 +33,11 @@ threads() {
 soak() {
     HEAPLEDGER_TEST_SOAK_SECONDS=${SOAK_SECONDS:-1800} \
         cargo test --release --package heapledger --test limits -- soak
+}
+
+# The gate between recording and reading, in every order that the memory model allows.
+models() {
+    cargo test --manifest-path tests/models/Cargo.toml --target-dir "$target"
 }
 
 # All tables and the walk, on Miri's machine.
@@ -103,7 +109,7 @@ fuzz() {
     )
 }
 
-[[ $# -gt 0 ]] || set -- limits threads soak miri thread address fuzz
+[[ $# -gt 0 ]] || set -- limits threads soak models miri thread address fuzz
 for part in "$@"; do
     echo
     echo "== $part"
