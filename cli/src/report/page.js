@@ -316,7 +316,7 @@ function drawSites() {
     const header = make("tr");
     for (const each of columns) {
         const isSorted = each === sorted;
-        const button = make("button", { type: "button", text: each.title + (isSorted ? (ascending ? " ▲" : " ▼") : ""), onclick: () => {
+        const button = make("button", { type: "button", text: each.title, onclick: () => {
             ascending = isSorted && !ascending;
             sortBy = each.id;
             drawSites();
@@ -360,7 +360,7 @@ const treeItem = (group, level, whole) => {
     const item = make("li", { role: "treeitem", tabindex: "-1" });
     const open = expandable(group, level);
     if (open) item.setAttribute("aria-expanded", "false");
-    const arrow = make("span", { text: open ? "▸" : "", "aria-hidden": "true" });
+    const arrow = make("span", { "aria-hidden": "true" });
     const row = make("div", { class: "row" }, arrow, make("span", { text: number(group.value) }), make("span", { text: share(group.value, whole) }), make("span", { text: group.name || "(other)" }));
     item.append(row);
     item.toggle = wanted => {
@@ -368,7 +368,6 @@ const treeItem = (group, level, whole) => {
         const opened = item.getAttribute("aria-expanded") === "true";
         if (opened === wanted) return;
         item.setAttribute("aria-expanded", String(!opened));
-        arrow.textContent = opened ? "▸" : "▾";
         if (opened) return item.querySelector("[role=group]").remove();
         const kids = make("ul", { role: "group" });
         fill(kids, expand(group, level), Math.max(level - 1, 0), whole);
@@ -533,7 +532,8 @@ $("figure").addEventListener("change", () => {
     if (needle) search();
     redraw();
 });
-redraw();
+// report.html#waste opens at that view.
+openTab(tabs.find(tab => tab.getAttribute("aria-controls") === location.hash.slice(1)) ?? tabs[0]);
 document.body.dataset.readyAfter = Math.round(performance.now() - started);
 document.body.dataset.ready = Math.round(performance.now());
 })();
