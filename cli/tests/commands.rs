@@ -456,3 +456,51 @@ fn shells_and_man_learn_the_commands() {
     assert!(Path::new(&folder.path().join("heapledger-diff.1")).exists());
     assert!(printed(["diff", "--help"]).contains("Examples:"));
 }
+
+#[test]
+fn convert_writes_beside_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("prof.json");
+    fs::copy(file("log_before.json"), &profile).unwrap();
+    let profile = profile.to_str().unwrap();
+    let cases: [(&str, &str, &[u8]); 6] = [
+        ("pprof", "prof.pb.gz", &[0x1f, 0x8b]),
+        ("folded", "prof.folded", b"log_before::main;process_logs;"),
+        ("firefox", "prof.firefox.json", b"{"),
+        ("speedscope", "prof.speedscope.json", b"{"),
+        ("massif", "prof.massif.out", b"desc: "),
+        ("dhat", "prof.dhat.json", b"{\n\"dhatFileVersion\":2"),
+    ];
+    for (format, name, start) in cases {
+        let said = printed(["convert", profile, "--to", format]);
+        let path = folder.path().join(name);
+        assert_eq!(said.trim_end(), path.to_str().unwrap());
+        let content = fs::read(&path).unwrap();
+        let shown = String::from_utf8_lossy(&content[..content.len().min(60)]);
+        assert!(content.starts_with(start), "{format}: {shown}");
+        if name.ends_with(".json") {
+            assert!(
+                serde_json::from_slice::<Value>(&content).is_ok(),
+                "{format}: {shown}"
+            );
+        }
+    }
+    // What was converted to itself says the same.
+    let again = folder.path().join("prof.dhat.json");
+    assert_eq!(
+        json(&["top", again.to_str().unwrap(), "--json"])["rows"],
+        json(&["top", profile, "--json"])["rows"]
+    );
+    assert!(
+        refusal(&[
+            "convert",
+            &path("valgrind-copy.json"),
+            "--to",
+            "massif",
+            "-o",
+            folder.path().join("x").to_str().unwrap()
+        ])
+        .contains("has no peak-bytes")
+    );
+    assert!(!folder.path().join("x").exists());
+}

@@ -23,6 +23,17 @@ fn main() {
 }
 "#;
 
+const TEST: &str = r#"
+#[global_allocator]
+static ALLOC: heapledger::Alloc = heapledger::Alloc;
+
+#[test]
+fn it_allocates() {
+    let _profiler = heapledger::Profiler::builder().file_name("heap-test.json").build();
+    drop(std::hint::black_box(vec![1_u8; 54_321]));
+}
+"#;
+
 struct Project {
     folder: tempfile::TempDir,
     target: PathBuf,
@@ -144,6 +155,27 @@ fn two_commands_to_a_flame_graph() {
         names.as_str().unwrap().contains("newcomer::shout"),
         "{names}"
     );
+
+    // A test's profile, likewise.
+    fs::create_dir(project.root().join("tests")).unwrap();
+    fs::write(project.root().join("tests/heap.rs"), TEST).unwrap();
+    let arguments = [
+        "test",
+        "--test",
+        "heap",
+        "--profile",
+        "dev",
+        "--",
+        "it_allocates",
+    ];
+    let tested = project.heapledger(&arguments);
+    assert!(tested.status.success(), "{tested:?}");
+    let said = String::from_utf8(tested.stdout).unwrap();
+    assert!(
+        after(&said, "Profile:").ends_with("heap-test.json"),
+        "{said}"
+    );
+    assert!(said.contains("54,321  "), "{said}");
 
     // The program's own exit code, and its profile all the same.
     let run = project.heapledger(&["run", "--profile", "dev", "--", "fail"]);
