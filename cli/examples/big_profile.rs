@@ -28,19 +28,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Resident so far, at most: what reading adds comes on top.
     let before = peak_bytes()?;
-    let start = Instant::now();
+    let (start, cpu_before) = (Instant::now(), cpu_seconds()?);
     let profile = read::from_path(&path)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds()? - cpu_before);
     let peak = peak_bytes()?;
     #[expect(clippy::cast_precision_loss, reason = "printed with two digits")]
     let times = peak as f64 / bytes as f64;
     println!(
-        "read in {seconds:.2} s; peak memory {} MB, {times:.2} times the file ({} MB before)",
+        "read in {seconds:.2} s, {cpu:.2} s of CPU; peak memory {} MB, {times:.2} times the file ({} MB before)",
         peak / 1_000_000,
         before / 1_000_000
     );
     assert_eq!(profile.points.len(), points);
     Ok(())
+}
+
+/// What this thread has had of a processor.
+fn cpu_seconds() -> io::Result<f64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds = text
+        .split_whitespace()
+        .next()
+        .and_then(|first| first.parse::<f64>().ok());
+    nanoseconds
+        .map(|count| count / 1e9)
+        .ok_or_else(|| io::Error::other("no schedstat"))
 }
 
 /// `VmHWM` of this process.

@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
 /// make the same profile.
 fn merge(files: &[PathBuf], per_process: bool, bar: &ProgressBar) -> Result<Merged> {
     let load = |paths: &[PathBuf]| -> Result<Vec<Profile>> {
-        paths.par_iter().map(|path| load::profile(path)).collect()
+        paths.par_iter().map(|path| load::silently(path)).collect()
     };
     let mut merged: Option<Merged> = None;
     let mut batches = files.chunks(rayon::current_num_threads());

@@ -504,3 +504,19 @@ fn convert_writes_beside_the_file() {
     );
     assert!(!folder.path().join("x").exists());
 }
+
+#[test]
+fn files_cut_anywhere_are_refused() {
+    for name in FILES {
+        let whole = fs::read(file(name)).unwrap();
+        let end = whole.trim_ascii_end().len();
+        assert!(
+            heapledger_formats::read::from_slice(&whole[..end]).is_ok(),
+            "{name}"
+        );
+        for length in 0..end {
+            let cut = heapledger_formats::read::from_slice(&whole[..length]);
+            assert!(cut.is_err(), "{name}: {length}");
+        }
+    }
+}

@@ -6,7 +6,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
-use support::file;
+use support::{LIMIT, UNTIL_READY, file};
+use viewer_compat::{Browser, Programs};
 
 struct Server {
     child: Child,
@@ -96,4 +97,28 @@ fn only_the_report_only_for_this_machine() {
         server.address
     ));
     assert!(post.starts_with("HTTP/1.1 405"), "{post}");
+}
+
+#[test]
+fn a_browser_shows_it() {
+    let server = Server::start();
+    let mut browser = Browser::start(&Programs::find().unwrap().chromium, LIMIT).unwrap();
+    browser.listen().unwrap();
+    let url = format!("http://{}/", server.address);
+    browser
+        .call("Page.navigate", serde_json::json!({"url": url}))
+        .unwrap();
+    browser.evaluate(UNTIL_READY).unwrap();
+    let totals = browser
+        .evaluate("document.querySelector('#totals').textContent")
+        .unwrap();
+    assert!(
+        totals.as_str().unwrap().contains("28,135,955 bytes"),
+        "{totals}"
+    );
+    assert!(
+        browser.complaints().is_empty(),
+        "{:#?}",
+        browser.complaints()
+    );
 }

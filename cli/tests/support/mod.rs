@@ -31,9 +31,9 @@ pub(crate) fn read_page(page: &Path) -> Browser {
     browser
 }
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-const UNTIL_READY: &str = r#"
+pub(crate) const UNTIL_READY: &str = r#"
 new Promise(resolve => {
     const look = () => document.body?.dataset.ready ? resolve() : setTimeout(look, 5);
     look();
