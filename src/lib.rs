@@ -76,6 +76,8 @@ pub use spans::{
     usage::{SpanUsage, Spans},
 };
 pub use stats::{AdHocStats, HeapGauges, HeapStats, ad_hoc_event};
+#[cfg(feature = "criterion")]
+pub use testing::criterion;
 #[doc(hidden)]
 pub use testing::macro_support;
 pub use testing::scope::{Entered, Instrumented, Scope, measure, measure_counts};

@@ -47,9 +47,10 @@ pub(crate) struct TakenBesideScopes {
     value: SiteId,
     /// The run that this was true in.
     run: u32,
-    /// Of a tag: the site that the run knows it by, and until when it is true.
+    /// Of a tag: the site that the run knows it by, and which use of the scope's
+    /// slot it is of.
     site: SiteId,
-    sweep: u32,
+    slot_use: u32,
 }
 
 /// Whether this thread is in a scope.
@@ -210,12 +211,19 @@ impl Engine {
         let _inside = self.enter(Operation::Free)?;
         // What was measured of it so far is lost.
         let (value, _) = self.recorder.take_value(address)?;
-        let site = Tag::of(value).map_or(value, |tag| self.recorder.site_of_tag(tag));
+        let (mut value, mut site, mut slot_use) = (value, value, 0);
+        if let Some(tag) = Tag::of(value) {
+            // An open scope's tag stays true while the block is in our hands.
+            let tag = self.recorder.scopes.of_open_scope(tag).unwrap_or(tag);
+            value = tag.value();
+            site = self.recorder.site_of_tag(tag);
+            slot_use = self.recorder.scopes.use_of(tag);
+        }
         Some(TakenBesideScopes {
             value,
             run: self.run.load(Relaxed),
             site,
-            sweep: self.recorder.scopes.sweeps(),
+            slot_use,
         })
     }
 
@@ -263,7 +271,7 @@ impl Engine {
         let is_of_run =
             taken.run == self.run.load(Relaxed) && inside.thread.acted_on.get().has_run();
         match Tag::of(taken.value) {
-            Some(tag) if taken.sweep == self.recorder.scopes.sweeps() => match is_of_run {
+            Some(tag) if taken.slot_use == self.recorder.scopes.use_of(tag) => match is_of_run {
                 true => Some(tag.value()),
                 false => Some(tag.apart().value()),
             },

@@ -40,30 +40,30 @@ const SITES: usize = 8;
 macro_rules! assert_heap {
     (@next) => {};
     (@next $($conditions:tt)+) => { $crate::assert_heap!(@read [] $($conditions)+) };
-    (@read [$($owner:tt)+] . $field:ident <= $limit:expr $(, $($rest:tt)*)?) => {
+    (@read [$($owner:tt)+] . $field:ident <= $limit:expr $(, $($rest:tt)*)?) => {{
         $crate::assert_heap!(@check [$($owner)+] $field <= $limit);
         $crate::assert_heap!(@next $($($rest)*)?);
-    };
-    (@read [$($owner:tt)+] . $field:ident < $limit:expr $(, $($rest:tt)*)?) => {
+    }};
+    (@read [$($owner:tt)+] . $field:ident < $limit:expr $(, $($rest:tt)*)?) => {{
         $crate::assert_heap!(@check [$($owner)+] $field < $limit);
         $crate::assert_heap!(@next $($($rest)*)?);
-    };
-    (@read [$($owner:tt)+] . $field:ident == $limit:expr $(, $($rest:tt)*)?) => {
+    }};
+    (@read [$($owner:tt)+] . $field:ident == $limit:expr $(, $($rest:tt)*)?) => {{
         $crate::assert_heap!(@check [$($owner)+] $field == $limit);
         $crate::assert_heap!(@next $($($rest)*)?);
-    };
-    (@read [$($owner:tt)+] . $field:ident != $limit:expr $(, $($rest:tt)*)?) => {
+    }};
+    (@read [$($owner:tt)+] . $field:ident != $limit:expr $(, $($rest:tt)*)?) => {{
         $crate::assert_heap!(@check [$($owner)+] $field != $limit);
         $crate::assert_heap!(@next $($($rest)*)?);
-    };
-    (@read [$($owner:tt)+] . $field:ident >= $limit:expr $(, $($rest:tt)*)?) => {
+    }};
+    (@read [$($owner:tt)+] . $field:ident >= $limit:expr $(, $($rest:tt)*)?) => {{
         $crate::assert_heap!(@check [$($owner)+] $field >= $limit);
         $crate::assert_heap!(@next $($($rest)*)?);
-    };
-    (@read [$($owner:tt)+] . $field:ident > $limit:expr $(, $($rest:tt)*)?) => {
+    }};
+    (@read [$($owner:tt)+] . $field:ident > $limit:expr $(, $($rest:tt)*)?) => {{
         $crate::assert_heap!(@check [$($owner)+] $field > $limit);
         $crate::assert_heap!(@next $($($rest)*)?);
-    };
+    }};
     (@read [$($owner:tt)*] $next:tt $($rest:tt)*) => {
         $crate::assert_heap!(@read [$($owner)* $next] $($rest)*)
     };
@@ -112,6 +112,16 @@ pub trait Owner {
     fn parts(&self) -> Vec<SiteUsage>;
 }
 
+impl<T: Owner> Owner for &T {
+    fn whole(&self) -> Option<HeapUsage> {
+        T::whole(self)
+    }
+
+    fn parts(&self) -> Vec<SiteUsage> {
+        T::parts(self)
+    }
+}
+
 impl Owner for HeapUsage {
     fn whole(&self) -> Option<HeapUsage> {
         Some(self.clone())
@@ -146,7 +156,7 @@ pub fn condition_failed(
     limit: u64,
     here: &str,
 ) {
-    ENGINE.ignoring(|| {
+    let text = ENGINE.ignoring(|| {
         let mut text = format!(
             "heapledger: assertion failed: {condition}\n  left: {value}\n right: {limit}\n"
         );
@@ -154,8 +164,9 @@ pub fn condition_failed(
         if let Some(whole) = owner.whole() {
             saved_line(&mut text, &whole, here);
         }
-        panic!("{}", text.trim_end());
-    })
+        text
+    });
+    panic!("{}", text.trim_end());
 }
 
 /// Names the places that have the most of `field`.

@@ -64,19 +64,24 @@ pub fn check_no_leaks(heap: &HeapUsage, package: &str, here: &str) {
     if heap.leaked_blocks == 0 {
         return;
     }
-    ENGINE.ignoring(|| {
-        let known = Suppressions::of_package(places::in_package(package, ""))
-            .unwrap_or_else(|message| panic!("heapledger: {message}"));
+    let failed = ENGINE.ignoring(|| {
+        let known = match Suppressions::of_package(places::in_package(package, "")) {
+            Ok(known) => known,
+            Err(why) => return Some(format!("heapledger: {why}")),
+        };
         let is_leak = |site: &&SiteUsage| site.leaked_blocks > 0 && !known.cover(site.frames());
         let leaks: Vec<SiteUsage> = heap.sites().iter().filter(is_leak).cloned().collect();
         if leaks.is_empty() {
-            return;
+            return None;
         }
         let blocks: u64 = leaks.iter().map(|site| site.leaked_blocks).sum();
         let bytes: u64 = leaks.iter().map(|site| site.leaked_bytes).sum();
         let mut text = format!("heapledger: {blocks} blocks ({bytes} bytes) are left\n");
         most_of(&mut text, "leaked_bytes", &leaks);
         saved_line(&mut text, heap, here);
+        Some(text)
+    });
+    if let Some(text) = failed {
         panic!("{}", text.trim_end());
-    })
+    }
 }

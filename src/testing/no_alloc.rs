@@ -68,17 +68,17 @@ macro_rules! assert_no_alloc {
 #[doc(hidden)]
 #[track_caller]
 pub fn check_no_alloc(scope: Scope, path: Option<&str>, work: &str, here: &str) {
-    ENGINE.ignoring(|| {
+    let failed = ENGINE.ignoring(|| {
         let heap = scope.usage();
         if heap.total_blocks == 0 {
-            return;
+            return None;
         }
         let found = match path {
             Some(path) => heap.site(path),
             None => heap.all_sites(),
         };
         if found.total_blocks == 0 {
-            return;
+            return None;
         }
         let place = path.map_or_else(String::new, |path| format!(" in {path}"));
         let work = work.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -88,6 +88,9 @@ pub fn check_no_alloc(scope: Scope, path: Option<&str>, work: &str, here: &str) 
         );
         most_of(&mut text, "total_blocks", &found.sites_within());
         saved_line(&mut text, &heap, here);
+        Some(text)
+    });
+    if let Some(text) = failed {
         panic!("{}", text.trim_end());
-    })
+    }
 }

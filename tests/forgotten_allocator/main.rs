@@ -39,6 +39,16 @@ const SCENARIOS: &[Scenario] = &[
         );
         assert_eq!(ended.files(), Vec::<String>::new());
     }),
+    Scenario::new("forgotten/scope", scope, |child| {
+        let ended = child.run().exited_with(101);
+        assert!(
+            ended
+                .stderr
+                .contains("heapledger is not the program's allocator"),
+            "{}",
+            ended.stderr
+        );
+    }),
     Scenario::new("forgotten/ad_hoc", ad_hoc, |child| {
         let ended = child.run().exited_with(0);
         assert!(!ended.stderr.contains("error"), "{}", ended.stderr);
@@ -70,6 +80,10 @@ fn heap() {
 fn assertion() {
     let _profiler = Profiler::builder().testing().build();
     heapledger::assert!(1 + 1 == 3);
+}
+
+fn scope() {
+    heapledger::measure(|| ());
 }
 
 /// Ad hoc profiles need no allocator.

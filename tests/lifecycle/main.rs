@@ -16,6 +16,7 @@ mod unloading;
 mod hostile;
 mod fork;
 mod readings;
+mod scopes;
 mod windows;
 mod snapshots;
 mod timeline;
@@ -41,6 +42,7 @@ fn main() {
         hostile::SCENARIOS,
         fork::SCENARIOS,
         readings::SCENARIOS,
+        scopes::SCENARIOS,
         windows::SCENARIOS,
         snapshots::SCENARIOS,
         timeline::SCENARIOS,

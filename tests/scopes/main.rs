@@ -1,6 +1,11 @@
 //! Scopes as tests use them: ordinary `#[test]`s in one binary, at the same time.
 
+mod assertions;
+mod baselines;
 mod counts;
+mod isolation;
+mod parser;
+mod threads;
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;

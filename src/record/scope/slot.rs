@@ -36,6 +36,8 @@ pub(crate) struct Slot {
     pub(crate) handles: AtomicU32,
     /// Slots whose parent this is.
     pub(crate) children: AtomicU32,
+    /// How often the slot was given back.
+    uses: AtomicU32,
     /// Operations that are missing from the counts.
     refused: AtomicU64,
     started_ticks: AtomicU64,
@@ -114,6 +116,15 @@ impl Slot {
             ticks: self.started_ticks.load(Relaxed),
             ns: self.started_ns.load(Relaxed),
         }
+    }
+
+    pub(crate) fn uses(&self) -> u32 {
+        self.uses.load(Relaxed)
+    }
+
+    /// What is known of the slot's tags ends here.
+    pub(crate) fn end_use(&self) {
+        self.uses.fetch_add(1, Relaxed);
     }
 
     /// Whether this thread may count, with or without the lock.

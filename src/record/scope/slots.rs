@@ -30,9 +30,6 @@ pub(crate) struct Slots {
     last: AtomicU32,
     open: AtomicU32,
     abandoned: AtomicU32,
-    /// Counts the times that slots were taken back: what was known of a tag
-    /// before need not hold after.
-    sweeps: AtomicU32,
 }
 
 const FREE: u32 = 0;
@@ -55,7 +52,6 @@ impl Slots {
             last: AtomicU32::new(0),
             open: AtomicU32::new(0),
             abandoned: AtomicU32::new(0),
-            sweeps: AtomicU32::new(0),
         }
     }
 
@@ -96,8 +92,9 @@ impl Slots {
             || self.find_free().is_none() && self.abandoned.load(Relaxed) > 0
     }
 
-    pub(crate) fn sweeps(&self) -> u32 {
-        self.sweeps.load(Acquire)
+    /// Which use of the slot the tag is of; another one later.
+    pub(crate) fn use_of(&self, tag: Tag) -> u32 {
+        self.get(tag.slot()).map_or(0, Slot::uses)
     }
 
     /// Opens a scope inside of the scope `parent`, or of none.
@@ -151,6 +148,7 @@ impl Slots {
 
     fn free(&self, number: u32, slot: &Slot) {
         self.set_state(number, FREE);
+        slot.end_use();
         if let Some(around) = self.get(slot.parent()) {
             around.children.fetch_sub(1, Relaxed);
         }
@@ -174,7 +172,6 @@ impl Slots {
     /// Takes all abandoned slots back that no open scope lies in. No thread is
     /// inside the gate, and no tag of theirs is left in the block map.
     pub(crate) fn take_back_abandoned(&self) {
-        self.sweeps.fetch_add(1, Release);
         // A slot is later than those around it only by chance, so look again
         // until nothing changes.
         loop {
