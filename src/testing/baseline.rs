@@ -5,7 +5,7 @@ use crate::alloc::ENGINE;
 use crate::report::save;
 use crate::testing::conditions::saved_line;
 use crate::testing::places;
-use crate::testing::usage::{HeapUsage, SiteUsage};
+use crate::testing::usage::{HeapUsage, SiteFrame, SiteUsage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -271,7 +271,7 @@ impl Baseline {
 fn stack_of(site: &SiteUsage) -> Vec<String> {
     let frames = site.frames().iter();
     let inside = || frames.clone().take_while(|frame| !frame.is_profiler);
-    let is_written = |frame: &&crate::SiteFrame| frame.is_user && !frame.function.is_empty();
+    let is_written = |frame: &&SiteFrame| frame.is_user && !frame.function.is_empty();
     let mut names: Vec<String> = inside()
         .filter(is_written)
         .map(|frame| same_in_all_spellings(&frame.function))
