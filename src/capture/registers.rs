@@ -46,28 +46,58 @@ impl Registers {
     }
 }
 
-/// The stack pointer and rbp of the function this is inlined into.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-pub(crate) fn sp_and_fp() -> (u64, u64) {
-    let (sp, fp);
-    // SAFETY: as in `Registers::here`.
-    unsafe {
-        std::arch::asm!(
-            "mov {fp}, rbp",
-            "mov {sp}, rsp",
-            sp = out(reg) sp,
-            fp = out(reg) fp,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    (sp, fp)
+/// Where the program came in: the stack pointer and rbp of a function that it calls to allocate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Door {
+    pub(crate) sp: u64,
+    pub(crate) fp: u64,
+    /// Which function it is.
+    number: u64,
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-pub(crate) fn sp_and_fp() -> (u64, u64) {
-    (0, 0)
+impl Door {
+    /// Of the function this is inlined into, which alone has that number, from 1 to 7.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn here<const NUMBER: u64>() -> Self {
+        let (sp, fp);
+        // SAFETY: as in `Registers::here`.
+        unsafe {
+            std::arch::asm!(
+                "mov {fp}, rbp",
+                "mov {sp}, rsp",
+                sp = out(reg) sp,
+                fp = out(reg) fp,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        Self {
+            sp,
+            fp,
+            number: NUMBER,
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline(always)]
+    pub(crate) fn here<const NUMBER: u64>() -> Self {
+        Self {
+            sp: 0,
+            fp: 0,
+            number: NUMBER,
+        }
+    }
+
+    /// The function and its stack pointer in one word: that is a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn place(&self) -> u64 {
+        self.sp | self.number
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at(sp: u64, fp: u64) -> Self {
+        Self { sp, fp, number: 1 }
+    }
 }
 
 /// Does nothing, after a call, so that the caller's frame stays on the stack during the

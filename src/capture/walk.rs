@@ -19,7 +19,7 @@
 //! Joining starts from the inner end only: matched from the outer end, a stale
 //! word of a returned frame could pass for a live one.
 
-use crate::capture::registers::Registers;
+use crate::capture::registers::{Door, Registers};
 use crate::capture::rules::{Rule, Rules, SLOT_AT_FP, Step};
 use crate::capture::stack_bounds::{StackBounds, mapping_of};
 use crate::capture::stack_memory::{FOREIGN_STACK_WINDOW_BYTES, PADS, StackMemory, Word};
@@ -247,7 +247,8 @@ pub(crate) struct Walker {
 /// ends in the same stack.
 #[derive(Clone, Copy, Debug)]
 struct LastWalk {
-    sp: u64,
+    /// Of its [`Door`].
+    place: u64,
     fp: u64,
     /// Whether any frame depends on `fp`.
     fp_matters: bool,
@@ -316,12 +317,11 @@ impl Walker {
         self.last.tag = 0;
     }
 
-    /// Whether the last walk started in this state, so that it may have been of
-    /// the same stack.
+    /// Whether the last walk came in by this door, so that it may have been of the same stack.
     #[inline(always)]
-    pub(crate) fn started_at(&self, sp: u64, fp: u64) -> bool {
+    pub(crate) fn started_at(&self, door: Door) -> bool {
         let last = &self.last;
-        sp == last.sp && (fp == last.fp || !last.fp_matters) && last.tag != 0
+        door.place() == last.place && (door.fp == last.fp || !last.fp_matters) && last.tag != 0
     }
 
     /// What [`Self::remember`] was told of the last stack, if it is the one that
@@ -333,21 +333,20 @@ impl Walker {
     }
 
     /// Keeps `tag`, which is not 0, with the stack just captured, for as long as the
-    /// memo stands for it. The walk began in a function at `rule` that had come by
-    /// `(sp, fp)`; it is the same function each time.
+    /// memo stands for it. The walk began at `rule`, in the function whose door this is.
     ///
     /// If that function saved fp on the way from there, its word was not yet written
-    /// at `(sp, fp)`; but then fp was still its caller's there, and is compared.
+    /// at the door; but then fp was still its caller's there, and is compared.
     #[inline(always)]
-    pub(crate) fn remember(&mut self, (sp, fp): (u64, u64), rule: Rule, tag: u32) {
+    pub(crate) fn remember(&mut self, door: Door, rule: Rule, tag: u32) {
         if self.len == 0 || !self.is_sound || self.ended != Ended::Whole {
             self.last.tag = 0;
             return;
         }
         let innermost = &self.frames[self.len - 1];
         self.last = LastWalk {
-            sp,
-            fp,
+            place: door.place(),
+            fp: door.fp,
             fp_matters: innermost.fp_matters || Onward::of(rule) == Onward::Uses,
             tag,
             words_end: innermost.words_end,
@@ -1036,7 +1035,7 @@ mod tests {
                     let mut expected = machine.stack();
                     expected.truncate(limit);
                     let start = machine.registers();
-                    if walker.started_at(start.sp, start.fp)
+                    if walker.started_at(Door::at(start.sp, start.fp))
                         && let Some(tag) = walker.tag_if_unchanged(&machine.memory)
                     {
                         prop_assert_eq!(tags.get(&expected), Some(&tag));
@@ -1059,8 +1058,8 @@ mod tests {
                     let tag = tags.len() as u32 + 1;
                     let rule = Table.rule_at(start.pc);
                     let tag = *tags.entry(expected).or_insert(tag);
-                    walker.remember((start.sp, start.fp), rule, tag);
-                    prop_assert!(walker.started_at(start.sp, start.fp));
+                    walker.remember(Door::at(start.sp, start.fp), rule, tag);
+                    prop_assert!(walker.started_at(Door::at(start.sp, start.fp)));
                     prop_assert!(walker.tag_if_unchanged(&machine.memory).is_some());
                     machine.ret();
                 }
@@ -1157,11 +1156,11 @@ mod tests {
         machine.write(far + 16 + 8 * function(saves).words, 1);
         let walker = walker(MEMO_FRAMES);
         let mut captured = |fp| {
-            assert!(!walker.started_at(LOW, fp));
+            assert!(!walker.started_at(Door::at(LOW, fp)));
             let stack = walker.capture(start(fp), &machine.memory, &Table, |_| 0);
             let found = addresses(&stack);
-            walker.remember((LOW, fp), Table.rule_at(start(fp).pc), 1);
-            assert!(walker.started_at(LOW, fp));
+            walker.remember(Door::at(LOW, fp), Table.rule_at(start(fp).pc), 1);
+            assert!(walker.started_at(Door::at(LOW, fp)));
             found
         };
         assert_eq!(captured(near), [201, 1]);

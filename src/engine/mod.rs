@@ -27,7 +27,7 @@ mod capture_tests;
 
 use crate::capture::cfi::RuleDeriver;
 use crate::capture::platform;
-use crate::capture::registers::{self, Registers};
+use crate::capture::registers::{self, Door, Registers};
 use crate::capture::rules::{Rule, RuleCache, Rules};
 use crate::capture::stack_bounds::StackBounds;
 use crate::capture::stack_memory::{ForeignStack, OwnStack};
@@ -220,16 +220,16 @@ impl Engine {
     #[inline(never)]
     #[cfg_attr(heapledger_exact, unsafe(export_name = "__asan_heapledger_on_alloc"))]
     pub(crate) fn on_alloc(&'static self, address: usize, bytes: usize) {
-        let (sp, fp) = registers::sp_and_fp();
+        let door = Door::here::<1>();
         let Some(inside) = self.enter_open_gate() else {
             // SAFETY: of this function, which stays until all is done.
-            unsafe { self.first_alloc(Registers::here(), (sp, fp), address, bytes) };
+            unsafe { self.first_alloc(Registers::here(), door, address, bytes) };
             return registers::stay();
         };
         // SAFETY: of this function.
-        let Some(site) = (unsafe { Self::last_site(&inside.thread.walker, sp, fp) }) else {
+        let Some(site) = (unsafe { Self::last_site(&inside.thread.walker, door) }) else {
             // SAFETY: as above.
-            unsafe { self.alloc_elsewhere(inside, Registers::here(), (sp, fp), address, bytes) };
+            unsafe { self.alloc_elsewhere(inside, Registers::here(), door, address, bytes) };
             return registers::stay();
         };
         if !self
@@ -249,7 +249,7 @@ impl Engine {
     unsafe fn first_alloc(
         &'static self,
         start: Registers,
-        remembered_as: (u64, u64),
+        door: Door,
         address: usize,
         bytes: usize,
     ) {
@@ -261,7 +261,7 @@ impl Engine {
             return;
         }
         // SAFETY: the caller's promise.
-        unsafe { self.alloc_elsewhere(inside, start, remembered_as, address, bytes) };
+        unsafe { self.alloc_elsewhere(inside, start, door, address, bytes) };
     }
 
     /// Records a block whose stack is not the last one, and leaves the gate.
@@ -273,7 +273,7 @@ impl Engine {
         &self,
         inside: Inside<'_>,
         start: Registers,
-        remembered_as: (u64, u64),
+        door: Door,
         address: usize,
         bytes: usize,
     ) {
@@ -281,10 +281,7 @@ impl Engine {
         let site = unsafe { self.site_at(inside.thread, start) };
         if let Some(site) = site {
             let rule = self.rule_at(start.pc);
-            inside
-                .thread
-                .walker
-                .remember(remembered_as, rule, site.get());
+            inside.thread.walker.remember(door, rule, site.get());
         }
         self.record_block(inside.thread, site.map(Entry::of), address, bytes);
     }
@@ -334,15 +331,15 @@ impl Engine {
     /// The site of the stack here, if that is the last one again.
     ///
     /// # Safety
-    /// `sp` is of a function of this thread that has not returned.
+    /// `door` is of a function of this thread that has not returned.
     #[inline(always)]
-    unsafe fn last_site(walker: &Walker, sp: u64, fp: u64) -> Option<SiteId> {
-        if !walker.started_at(sp, fp) {
+    unsafe fn last_site(walker: &Walker, door: Door) -> Option<SiteId> {
+        if !walker.started_at(door) {
             return None;
         }
         // SAFETY: the caller's promise; only stacks within these bounds are
         // remembered.
-        let memory = unsafe { OwnStack::above(sp, walker.bounds()) };
+        let memory = unsafe { OwnStack::above(door.sp, walker.bounds()) };
         SiteId::new(walker.tag_if_unchanged(&memory)?)
     }
 

@@ -4,7 +4,7 @@
 //! Only called by the thread that has the block in its hands, inside of the gate;
 //! but for [`Engine::measure_live`].
 
-use crate::capture::registers::{self, Registers};
+use crate::capture::registers::{Door, Registers};
 use crate::capture::rules::Rules;
 use crate::clock;
 use crate::engine::control::Control;
@@ -116,7 +116,7 @@ impl Engine {
         bytes: usize,
         contents: Contents,
     ) {
-        let (sp, fp) = registers::sp_and_fp();
+        let door = Door::here::<2>();
         let Some(inside) = self.enter(Operation::Alloc) else {
             return;
         };
@@ -126,8 +126,8 @@ impl Engine {
         }
         // SAFETY: of this function.
         let site = unsafe {
-            Self::last_site(&inside.thread.walker, sp, fp)
-                .or_else(|| self.other_site(inside.thread, Registers::here(), (sp, fp)))
+            Self::last_site(&inside.thread.walker, door)
+                .or_else(|| self.other_site(inside.thread, Registers::here(), door))
         };
         let book = &inside.thread.book.touch;
         let entry = site.map(|site| self.begin_touch(book, site, address, bytes, contents));
@@ -143,12 +143,12 @@ impl Engine {
         &self,
         thread: &mut Thread,
         start: Registers,
-        remembered_as: (u64, u64),
+        door: Door,
     ) -> Option<SiteId> {
         // SAFETY: the caller's promise.
         let site = unsafe { self.site_at(thread, start) }?;
         let rule = self.rule_at(start.pc);
-        thread.walker.remember(remembered_as, rule, site.get());
+        thread.walker.remember(door, rule, site.get());
         Some(site)
     }
 
