@@ -47,6 +47,13 @@ fn recording() -> Option<HeapRecording> {
     ENGINE.records_heap().filter(|_| !passing::is_passing())
 }
 
+/// Has the next allocator serve the program. One that has its functions call each
+/// other, as a preloaded one may, comes by here again.
+#[inline(always)]
+fn served<T>(call: impl FnOnce() -> T) -> T {
+    passing::passing(call)
+}
+
 #[inline(always)]
 fn allocated(block: *mut c_void, bytes: usize, contents: Contents) -> *mut c_void {
     if let Some(recording) = recording()
@@ -106,7 +113,11 @@ fn about_to_free(block: *mut c_void) {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn malloc(bytes: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
-    allocated(unsafe { real::malloc(bytes) }, bytes, Contents::Undefined)
+    allocated(
+        served(|| unsafe { real::malloc(bytes) }),
+        bytes,
+        Contents::Undefined,
+    )
 }
 
 /// # Safety
@@ -114,7 +125,7 @@ pub(crate) unsafe extern "C" fn malloc(bytes: usize) -> *mut c_void {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn calloc(count: usize, bytes_each: usize) -> *mut c_void {
     // SAFETY: the caller's promise. Of a product that overflows there is no block.
-    let block = unsafe { real::calloc(count, bytes_each) };
+    let block = served(|| unsafe { real::calloc(count, bytes_each) });
     allocated(block, count.wrapping_mul(bytes_each), Contents::Zeros)
 }
 
@@ -124,7 +135,7 @@ pub(crate) unsafe extern "C" fn calloc(count: usize, bytes_each: usize) -> *mut 
 pub(crate) unsafe extern "C" fn free(block: *mut c_void) {
     about_to_free(block);
     // SAFETY: the caller's promise.
-    unsafe { real::free(block) };
+    served(|| unsafe { real::free(block) });
 }
 
 /// # Safety
@@ -157,14 +168,14 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
     }
     let Some(recording) = recording() else {
         // SAFETY: the caller's promise.
-        return unsafe { real::realloc(block, bytes) };
+        return served(|| unsafe { real::realloc(block, bytes) });
     };
     if bytes == 0 {
         about_to_free(block);
         // SAFETY: the caller's promise. The C library frees the block and returns
         // null; an allocator that returns a new block instead has it recorded.
         return allocated(
-            unsafe { real::realloc(block, bytes) },
+            served(|| unsafe { real::realloc(block, bytes) }),
             bytes,
             Contents::Known,
         );
@@ -183,7 +194,7 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
         let taken =
             ENGINE.before_touched_realloc(block.addr(), (old_bytes.unwrap_or_default(), bytes));
         // SAFETY: the caller's promise.
-        let new = unsafe { real::realloc(block, bytes) };
+        let new = served(|| unsafe { real::realloc(block, bytes) });
         let (old_address, new_address) = (block.addr(), new.addr());
         match old_bytes {
             // Rust's own block, of a size that is not known here.
@@ -225,7 +236,7 @@ unsafe fn sampled_realloc(
         })
     });
     // SAFETY: the caller's promise.
-    let new = unsafe { real::realloc(block, bytes) };
+    let new = served(|| unsafe { real::realloc(block, bytes) });
     if let Some((taken, old_bytes)) = old.flatten() {
         passing::with_thread(&ENGINE, || match old_bytes {
             Some(old_bytes) => {
@@ -260,7 +271,7 @@ unsafe fn realloc_beside_scopes(
         }
     };
     // SAFETY: the caller's promise.
-    let new = unsafe { real::realloc(block, bytes) };
+    let new = served(|| unsafe { real::realloc(block, bytes) });
     let old = (block.addr(), old_bytes.unwrap_or_default());
     ENGINE.after_realloc_beside_scopes(recording, taken, old, (new.addr(), bytes));
     let sized = match new.addr() {
@@ -279,7 +290,7 @@ unsafe fn realloc_beside_scopes(
 pub(crate) unsafe extern "C" fn aligned_alloc(align: usize, bytes: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
     allocated(
-        unsafe { real::aligned_alloc(align, bytes) },
+        served(|| unsafe { real::aligned_alloc(align, bytes) }),
         bytes,
         Contents::Undefined,
     )
@@ -294,7 +305,7 @@ pub(crate) unsafe extern "C" fn posix_memalign(
     bytes: usize,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    let error = unsafe { real::posix_memalign(block, align, bytes) };
+    let error = served(|| unsafe { real::posix_memalign(block, align, bytes) });
     if error == 0 {
         // SAFETY: written by the call.
         allocated(unsafe { block.read() }, bytes, Contents::Undefined);
@@ -308,7 +319,7 @@ pub(crate) unsafe extern "C" fn posix_memalign(
 pub(crate) unsafe extern "C" fn memalign(align: usize, bytes: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
     allocated(
-        unsafe { real::memalign(align, bytes) },
+        served(|| unsafe { real::memalign(align, bytes) }),
         bytes,
         Contents::Undefined,
     )
@@ -319,7 +330,11 @@ pub(crate) unsafe extern "C" fn memalign(align: usize, bytes: usize) -> *mut c_v
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn valloc(bytes: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
-    allocated(unsafe { real::valloc(bytes) }, bytes, Contents::Undefined)
+    allocated(
+        served(|| unsafe { real::valloc(bytes) }),
+        bytes,
+        Contents::Undefined,
+    )
 }
 
 /// Counts the whole pages that it is asked for.
@@ -331,7 +346,7 @@ pub(crate) unsafe extern "C" fn pvalloc(bytes: usize) -> *mut c_void {
     // SAFETY: asks for a number.
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
     // SAFETY: the caller's promise. Where the rounding overflows there is no block.
-    let block = unsafe { real::pvalloc(bytes) };
+    let block = served(|| unsafe { real::pvalloc(bytes) });
     let bytes = bytes.checked_next_multiple_of(page).unwrap_or(bytes);
     allocated(block, bytes, Contents::Undefined)
 }

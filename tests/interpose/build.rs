@@ -14,8 +14,10 @@ fn main() {
         .debug(true)
         .opt_level(1)
         .compile("known_cpp");
-    shared("shared", &out.join("libknown_shared.so"));
-    shared("loaded", &out.join("libknown_loaded.so"));
+    shared("shared", "c/known.c", &out.join("libknown_shared.so"));
+    shared("loaded", "c/known.c", &out.join("libknown_loaded.so"));
+    shared("oracle", "c/oracle.c", &out.join("liboracle.so"));
+    println!("cargo::rustc-env=ORACLE={}/liboracle.so", out.display());
     for pad in ["1000", "2000"] {
         let library = out.join(format!("libframes_{pad}.so"));
         let mut command = build("plugged")
@@ -59,12 +61,12 @@ fn build(prefix: &str) -> cc::Build {
     build
 }
 
-fn shared(prefix: &str, library: &Path) {
+fn shared(prefix: &str, source: &str, library: &Path) {
     let mut command = build(prefix).pic(true).get_compiler().to_command();
     command
         .args(["-shared", "-o"])
         .arg(library)
-        .arg("c/known.c");
+        .arg(source);
     let status = command.status().expect("the C compiler starts");
     assert!(status.success(), "{command:?}: {status}");
 }

@@ -109,6 +109,12 @@ impl Child {
         self
     }
 
+    /// Sets a variable of the environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// For what takes longer than all else.
     pub(crate) fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;

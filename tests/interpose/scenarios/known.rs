@@ -78,18 +78,26 @@ struct Known {
 impl Known {
     fn run(self) {
         let profiler = Profiler::new_heap();
+        self.call();
+        drop(profiler);
+    }
+
+    fn call(self) {
         for function in self.functions {
             // SAFETY: the C program's functions take nothing and return nothing.
             unsafe { function() };
         }
         // SAFETY: a few frames deep.
         unsafe { (self.deep)(20) };
-        drop(profiler);
     }
 }
 
 fn statically_linked() {
-    let known = Known {
+    known_static().run();
+}
+
+fn known_static() -> Known {
+    Known {
         functions: [
             c::static_mallocs,
             c::static_callocs,
@@ -103,8 +111,12 @@ fn statically_linked() {
             c::static_realigns,
         ],
         deep: c::static_deep,
-    };
-    known.run();
+    }
+}
+
+/// All of it, with no profiler started or ended here.
+pub(crate) fn all_static() {
+    known_static().call();
 }
 
 fn dynamically_linked() {
@@ -274,7 +286,7 @@ fn stack_is_whole(profile: &Profile, prefix: &str) {
     };
     let (c, rust) = frames.split_at(20);
     assert!(c.iter().all(is_deep), "{frames:#?}");
-    assert!(rust[0].contains("Known::run"), "{frames:#?}");
+    assert!(rust[0].contains("Known::call"), "{frames:#?}");
 }
 
 fn cpp() {

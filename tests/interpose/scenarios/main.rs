@@ -6,6 +6,7 @@ mod support;
 
 mod known;
 mod mixed;
+mod oracle;
 mod published;
 mod late;
 
@@ -16,6 +17,7 @@ fn main() {
     support::main(&[
         known::SCENARIOS,
         mixed::SCENARIOS,
+        oracle::SCENARIOS,
         published::SCENARIOS,
         late::SCENARIOS,
     ]);

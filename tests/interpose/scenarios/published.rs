@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::ptr::null_mut;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("published/sqlite", queries, |child| {
+    Scenario::new("published/sqlite", queries_profiled, |child| {
         let ended = child.run().exited_with(0);
         let profile = ended.profile();
         // SQLite counts the blocks it has and their bytes; it asks for 8 more each, to
@@ -21,7 +21,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         assert!(profile.sum_in("sqlite3_exec").tbk > 1_000);
         assert_eq!(profile.refused().truncated_stacks, 0);
     }),
-    Scenario::new("published/zstd", compression, |child| {
+    Scenario::new("published/zstd", compression_profiled, |child| {
         let ended = child.run().exited_with(0);
         let profile = ended.profile();
         let sum = profile.sum_in("ZSTD_createCCtx");
@@ -48,8 +48,18 @@ fn execute(database: *mut sqlite::sqlite3, statements: &CStr) {
     assert_eq!(error, sqlite::SQLITE_OK, "{statements:?}");
 }
 
-fn queries() {
+fn queries_profiled() {
     let profiler = Profiler::new_heap();
+    let database = queries();
+    drop(profiler);
+    // SAFETY: open, and nothing of it is in use.
+    assert_eq!(
+        unsafe { sqlite::sqlite3_close(database) },
+        sqlite::SQLITE_OK
+    );
+}
+
+pub(crate) fn queries() -> *mut sqlite::sqlite3 {
     let mut database = null_mut();
     // SAFETY: a name, and room for the handle.
     let error = unsafe { sqlite::sqlite3_open(c":memory:".as_ptr(), &mut database) };
@@ -66,21 +76,21 @@ fn queries() {
     );
     tell("sqlite blocks", status(sqlite::SQLITE_STATUS_MALLOC_COUNT));
     tell("sqlite bytes", status(sqlite::SQLITE_STATUS_MEMORY_USED));
-    drop(profiler);
-    // SAFETY: open, and nothing of it is in use.
-    assert_eq!(
-        unsafe { sqlite::sqlite3_close(database) },
-        sqlite::SQLITE_OK
-    );
+    database
 }
 
-fn compression() {
+fn compression_profiled() {
+    let profiler = Profiler::new_heap();
+    compression();
+    drop(profiler);
+}
+
+pub(crate) fn compression() {
     let text: Vec<u8> = (0..200_000_u32)
         .map(|n| (n.wrapping_mul(n) >> 7) as u8)
         .collect();
     let mut packed = vec![0_u8; 300_000];
     let mut unpacked = vec![0_u8; text.len()];
-    let profiler = Profiler::new_heap();
     let before = HeapStats::get();
     // SAFETY: buffers with their sizes; the context is used by this thread alone.
     unsafe {
@@ -107,5 +117,4 @@ fn compression() {
         black_box(context);
     }
     assert!(text == unpacked);
-    drop(profiler);
 }

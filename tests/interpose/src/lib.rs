@@ -50,6 +50,9 @@ unsafe extern "C" {
     pub fn cpp_throw() -> c_int;
 }
 
+/// The library to preload.
+pub const ORACLE: &str = env!("ORACLE");
+
 /// The two plug-ins, without the end of their names.
 pub const PLUG_INS: &str = env!("PLUG_INS");
 
