@@ -21,9 +21,9 @@ have_viewer() {
     return 1
 }
 
-# Without a fixed-width font the viewer's tree lines are empty boxes.
+# Without a fixed-width font that has them the viewer's tree lines are empty boxes.
 have_font() {
-    compgen -G '/usr/share/fonts/truetype/*/*Mono*.ttf' >/dev/null
+    compgen -G '/usr/share/fonts/*/*/DejaVuSansMono.ttf' >/dev/null
 }
 
 # The packages that are lacking, one a line.

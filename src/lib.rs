@@ -11,6 +11,8 @@
 //! | t-gmax: when the process held the most bytes; at peak: what was held then | `tg`; `gb`, `gbk` |
 //! | at end: what was held when the profiler stopped | `eb`, `ebk` |
 //! | lifetime: from allocation to free | `tl`, in µs, summed |
+//!
+//! [`guide`] goes from a slow program to a fast one, with a measurement at each step.
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code, reason = "the clock's system call and instruction")]
@@ -83,3 +85,7 @@ pub use testing::macro_support;
 pub use testing::scope::{Entered, Instrumented, Scope, measure, measure_counts};
 pub use testing::usage::{HeapUsage, SiteFrame, SiteUsage};
 pub use touch::Touch;
+
+#[cfg(doc)]
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}

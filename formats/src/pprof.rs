@@ -165,7 +165,13 @@ impl<'a> Encoder<'a> {
             .extension
             .as_ref()
             .map_or(&[][..], |extension| &extension.modules);
-        for module in modules {
+        // The first is what the profile is of, for pprof.
+        let program = self.profile.command.split(' ').next().unwrap_or_default();
+        let name = |path: &'a str| path.rsplit(['/', '\\']).next().unwrap_or(path);
+        let (own, others): (Vec<_>, Vec<_>) = modules
+            .iter()
+            .partition(|module| name(&module.path) == name(program));
+        for module in own.into_iter().chain(others) {
             let (filename, build_id) = (
                 self.strings.number(&module.path),
                 self.strings.number(&module.build_id),
@@ -173,7 +179,6 @@ impl<'a> Encoder<'a> {
             self.add_mapping(module.start, module.end, filename, build_id);
         }
         if modules.is_empty() {
-            let program = self.profile.command.split(' ').next().unwrap_or_default();
             let filename = self.strings.number(program);
             self.add_mapping(0, u64::MAX, filename, 0);
         }
@@ -276,6 +281,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::model::{Extension, Module};
     use crate::sample;
 
     fn decoded(profile: &Profile) -> proto::Profile {
@@ -366,6 +372,27 @@ mod tests {
         );
         assert_eq!(profile.sample[0].value, [40, 400, 10, 100, 20, 200]);
         assert_eq!(profile.duration_nanos, 2_000_000);
+    }
+
+    #[test]
+    fn the_program_is_the_first_mapping() {
+        let module = |path: &str, start| Module {
+            path: path.to_owned(),
+            start,
+            end: start + 10,
+            ..Module::default()
+        };
+        let mut profile = sample::heap(&[(&["0x15: f (a.rs:1:1)"], 40)]);
+        profile.command = "./app --quick".to_owned();
+        profile.extension = Some(Extension {
+            modules: vec![module("/lib/libc.so.6", 0), module("/bin/app", 20)],
+            ..Extension::default()
+        });
+        let profile = decoded(&profile);
+        let text = |number: i64| profile.string_table[number as usize].as_str();
+        let names: Vec<&str> = profile.mapping.iter().map(|m| text(m.filename)).collect();
+        assert_eq!(names, ["/bin/app", "/lib/libc.so.6"]);
+        assert_eq!(profile.location[0].mapping_id, 1);
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! A picture of a profile in the DHAT viewer.
+//! A picture of a file in the program that opens it: a flame graph (`.svg`) in a browser, speedscope's
+//! files (`.speedscope.json`) in speedscope, all others in the DHAT viewer.
 //!
-//! `screenshot PROFILE.json OUT.png [--sort "At t-gmax (bytes)"] [--width PIXELS] [--height PIXELS]`
+//! `screenshot FILE OUT.png [--sort "At t-gmax (bytes)"] [--width PIXELS] [--height PIXELS]`
 
 use std::error::Error;
 use std::fs;
+use std::path::Path;
 
-use viewer_compat::{DhatViewer, Picture, Programs};
+use viewer_compat::speedscope::Speedscope;
+use viewer_compat::{DhatViewer, Picture, Programs, svg_picture};
 
 const USAGE: &str =
-    "usage: screenshot PROFILE.json OUT.png [--sort METRIC] [--width PIXELS] [--height PIXELS]";
+    "usage: screenshot FILE OUT.png [--sort METRIC] [--width PIXELS] [--height PIXELS]";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut files = Vec::new();
@@ -27,11 +30,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => files.push(argument),
         }
     }
-    let [profile, out] = files.as_slice() else {
+    let [file, out] = files.as_slice() else {
         return Err(USAGE.into());
     };
-
-    let mut viewer = DhatViewer::open(&Programs::find()?, &fs::read_to_string(profile)?)?;
-    fs::write(out, viewer.picture(&picture)?)?;
+    let (width, height) = (picture.max_width, picture.max_height);
+    let png = if file.ends_with(".svg") {
+        svg_picture(Path::new(file), width)?
+    } else if file.ends_with(".speedscope.json") {
+        let mut viewer = Speedscope::start()?;
+        viewer.load(&Path::new(file).canonicalize()?)?;
+        viewer.picture(width, height)?
+    } else {
+        DhatViewer::open(&Programs::find()?, &fs::read_to_string(file)?)?.picture(&picture)?
+    };
+    fs::write(out, png)?;
     Ok(())
 }
