@@ -1,9 +1,9 @@
 //! One access: whose bytes they are, how many, and which were never written before.
 
-use crate::counters::{Table, add_distinct, add_read, add_written, own_table};
+use crate::counters::{self, Table, add_distinct, add_read, add_written, own_table};
 use crate::histograms;
 use crate::shadow::{Region, Tag, each_region, region_of};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 // Of the next two, every path ends in a call that needs no stack frame of theirs, so
 // that the shortest saves no register.
@@ -115,11 +115,27 @@ pub(crate) fn store_range(address: usize, bytes: usize) {
         return;
     }
     add_written(tag, bytes);
+    if bytes > SHORT_BYTES || !is_written(region, address, bytes) {
+        store_range_first(tag, address, bytes);
+    }
+    histograms::count_range(tag, address, bytes);
+}
+
+/// So many bits are in a word wherever they begin in its first byte.
+const SHORT_BYTES: usize = 57;
+
+#[inline(always)]
+fn is_written(region: Region, address: usize, short: usize) -> bool {
+    let bits = ((1_u64 << short) - 1) << (address & 7);
+    region.written_long_word(address) & bits == bits
+}
+
+#[inline(never)]
+fn store_range_first(tag: Tag, address: usize, bytes: usize) {
     let first = mark_written(address, bytes);
     if first != 0 {
         add_distinct(tag, first, 0);
     }
-    histograms::count_range(tag, address, bytes);
 }
 
 /// Marks bytes as written; returns how many of them were not.
@@ -133,11 +149,33 @@ pub(crate) fn mark_written(address: usize, bytes: usize) -> u32 {
     first
 }
 
+/// Sets bits; returns what was set before. Other threads, if there are any, may be
+/// setting those beside these.
+#[inline(always)]
+fn add_bits(bits: &AtomicU8, wanted: u8) -> u8 {
+    if counters::are_many() {
+        return bits.fetch_or(wanted, Relaxed);
+    }
+    let before = bits.load(Relaxed);
+    bits.store(before | wanted, Relaxed);
+    before
+}
+
 /// As [`mark_written`], of bytes in one region.
 fn mark_in_region(region: Region, address: usize, bytes: usize) -> u32 {
     let end = address + bytes;
     let mut at = address;
     let mut first = 0;
+    if address & 7 == 0 && bytes & 7 == 0 && bytes < SHORT_BYTES {
+        // Whole bytes of bits, as of values that are moved into a new block.
+        while at < end {
+            let bits = region.written_byte(at);
+            first += bits.load(Relaxed).count_zeros();
+            bits.store(!0, Relaxed);
+            at += 8;
+        }
+        return first;
+    }
     while at < end {
         if at & 63 == 0 && end - at >= 64 {
             let bits = region.written_64(at);
@@ -160,8 +198,7 @@ fn mark_in_region(region: Region, address: usize, bytes: usize) -> u32 {
                     bits.store(0xFF, Relaxed);
                     before.count_zeros()
                 }
-                // Other threads may be writing the bytes beside these.
-                _ => (wanted & !bits.fetch_or(wanted, Relaxed)).count_ones(),
+                _ => (wanted & !add_bits(bits, wanted)).count_ones(),
             };
         }
         at += part;

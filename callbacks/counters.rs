@@ -7,7 +7,7 @@ use crate::system;
 use core::arch::{asm, global_asm};
 use core::ptr::null_mut;
 use core::sync::atomic::{
-    AtomicPtr, AtomicU32, AtomicU64,
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
@@ -92,10 +92,19 @@ static TABLES: AtomicPtr<Table> = AtomicPtr::new(null_mut());
 /// The table of all threads that have none.
 static SHARED: AtomicPtr<Table> = AtomicPtr::new(null_mut());
 
+/// Whether there were ever two threads that count.
+static MANY: AtomicBool = AtomicBool::new(false);
+
+#[inline(always)]
+pub(crate) fn are_many() -> bool {
+    MANY.load(Relaxed)
+}
+
 /// The table of threads that have none. None: the system gives no memory.
 #[cold]
 #[inline(never)]
 pub(crate) fn shared_table() -> Option<&'static Table> {
+    MANY.store(true, Relaxed);
     let mut table = SHARED.load(Acquire);
     if table.is_null() {
         let fresh = new_table()?;
@@ -194,6 +203,9 @@ pub(crate) fn tables() -> impl Iterator<Item = &'static Table> {
 pub(crate) fn attach() {
     if own_table().is_some() {
         return;
+    }
+    if tables().any(|table| table.in_use.load(Relaxed) != 0) {
+        MANY.store(true, Relaxed);
     }
     let free = |table: &&Table| table.in_use.compare_exchange(0, 1, AcqRel, Relaxed).is_ok();
     let table = tables().find(free).or_else(new_table);

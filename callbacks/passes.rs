@@ -2,6 +2,7 @@
 
 use crate::accesses::{load, load_range, store, store_range};
 use crate::copies;
+use core::arch::x86_64::__m128i;
 
 macro_rules! fixed {
     ($($name:ident: $does:ident $bytes:literal;)*) => {$(
@@ -51,7 +52,12 @@ unsafe extern "C" fn __asan_memcpy(to: *mut u8, from: *const u8, bytes: usize) -
     load_range(from as usize, bytes);
     store_range(to as usize, bytes);
     // SAFETY: the caller's promises are those of the real one.
-    unsafe { __real_memcpy(to, from, bytes) }
+    unsafe {
+        if copy_if_short(to, from, bytes) {
+            return to;
+        }
+        __real_memcpy(to, from, bytes)
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -60,7 +66,38 @@ unsafe extern "C" fn __asan_memmove(to: *mut u8, from: *const u8, bytes: usize) 
     load_range(from as usize, bytes);
     store_range(to as usize, bytes);
     // SAFETY: as above.
-    unsafe { __real_memmove(to, from, bytes) }
+    unsafe {
+        if copy_if_short(to, from, bytes) {
+            return to;
+        }
+        __real_memmove(to, from, bytes)
+    }
+}
+
+/// Copies what a program without callbacks would copy in place: a value.
+///
+/// # Safety
+/// As for `memmove`.
+#[inline(always)]
+unsafe fn copy_if_short(to: *mut u8, from: *const u8, bytes: usize) -> bool {
+    // SAFETY: the caller's promise. Everything is read before anything is written.
+    unsafe {
+        if bytes.wrapping_sub(16) <= 16 {
+            let first = from.cast::<__m128i>().read_unaligned();
+            let last = from.add(bytes - 16).cast::<__m128i>().read_unaligned();
+            to.cast::<__m128i>().write_unaligned(first);
+            to.add(bytes - 16).cast::<__m128i>().write_unaligned(last);
+            return true;
+        }
+        if bytes.wrapping_sub(8) < 8 {
+            let first = from.cast::<u64>().read_unaligned();
+            let last = from.add(bytes - 8).cast::<u64>().read_unaligned();
+            to.cast::<u64>().write_unaligned(first);
+            to.add(bytes - 8).cast::<u64>().write_unaligned(last);
+            return true;
+        }
+    }
+    false
 }
 
 #[unsafe(no_mangle)]

@@ -143,6 +143,23 @@ impl Region {
         unsafe { load_unaligned(self.written(address)) }
     }
 
+    /// As [`Self::written_word`]: at least 57 bits.
+    #[inline(always)]
+    pub(crate) fn written_long_word(self, address: usize) -> u64 {
+        let value: u64;
+        // SAFETY: behind the last bit there is slack. A load that others may be
+        // writing to meanwhile.
+        unsafe {
+            asm!(
+                "mov {value}, qword ptr [{from}]",
+                from = in(reg) self.written(address),
+                value = out(reg) value,
+                options(nostack, readonly, preserves_flags),
+            );
+        }
+        value
+    }
+
     /// The bits of the 8 bytes that `address` is among.
     #[inline(always)]
     pub(crate) fn written_byte(self, address: usize) -> &'static AtomicU8 {
