@@ -2,7 +2,7 @@
 
 use crate::counters::{self, Table, add_distinct, add_read, add_written, own_table};
 use crate::histograms;
-use crate::shadow::{Region, Tag, each_region, region_of};
+use crate::shadow::{REGION_BYTES, Region, Tag, each_region, region_of};
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 // Of the next two, every path ends in a call that needs no stack frame of theirs, so
@@ -53,20 +53,7 @@ pub(crate) fn store<const BYTES: usize>(address: usize) {
 /// Of these bytes, some are written for the first time.
 #[inline(never)]
 fn store_first<const BYTES: usize>(region: Region, tag: Tag, address: usize, table: &Table) {
-    let first = if BYTES == 8 && address & 7 == 0 {
-        let bits = region.written_byte(address);
-        let before = bits.load(Relaxed);
-        // Nobody else writes these bytes, unless at this very moment.
-        bits.store(!0, Relaxed);
-        before.count_zeros()
-    } else if BYTES == 16 && address & 15 == 0 {
-        let bits = region.written_granule(address);
-        let before = bits.load(Relaxed);
-        bits.store(!0, Relaxed);
-        before.count_zeros()
-    } else {
-        mark_written(address, BYTES)
-    };
+    let first = mark_short(region, address, BYTES);
     table.add_distinct(tag, first, 0);
     if tag.has(Tag::HISTOGRAM) {
         histograms::count::<BYTES>(table, tag, address);
@@ -124,18 +111,72 @@ pub(crate) fn store_range(address: usize, bytes: usize) {
 /// So many bits are in a word wherever they begin in its first byte.
 const SHORT_BYTES: usize = 57;
 
+/// The bits of up to [`SHORT_BYTES`] bytes, where the word from `address` has them.
 #[inline(always)]
-fn is_written(region: Region, address: usize, short: usize) -> bool {
-    let bits = ((1_u64 << short) - 1) << (address & 7);
+fn short_bits(address: usize, bytes: usize) -> u64 {
+    ((1_u64 << bytes) - 1) << (address & 7)
+}
+
+#[inline(always)]
+fn is_written(region: Region, address: usize, bytes: usize) -> bool {
+    let bits = short_bits(address, bytes);
     region.written_long_word(address) & bits == bits
+}
+
+/// As [`mark_written`], of up to [`SHORT_BYTES`] bytes.
+#[inline(always)]
+fn mark_short(region: Region, address: usize, bytes: usize) -> u32 {
+    if counters::are_many() || address & (REGION_BYTES - 1) > REGION_BYTES - 64 {
+        return mark_written(address, bytes);
+    }
+    let word = region.written_long_word(address);
+    let missing = short_bits(address, bytes) & !word;
+    region.set_written_long_word(address, word | missing);
+    match missing == short_bits(address, bytes) {
+        true => bytes as u32,
+        false => missing.count_ones(),
+    }
 }
 
 #[inline(never)]
 fn store_range_first(tag: Tag, address: usize, bytes: usize) {
-    let first = mark_written(address, bytes);
+    let first = match region_of(address) {
+        Some(region) if bytes <= SHORT_BYTES => mark_short(region, address, bytes),
+        _ => mark_written(address, bytes),
+    };
     if first != 0 {
         add_distinct(tag, first, 0);
     }
+}
+
+/// The program copies `bytes`, which are as many as a value has: at most
+/// [`SHORT_BYTES`]. False: nothing was counted, since it takes longer to find out.
+#[inline(always)]
+pub(crate) fn copy_value(to: usize, from: usize, bytes: usize) -> bool {
+    let Some(table) = own_table() else {
+        return false;
+    };
+    let (to_region, from_region) = (region_of(to), region_of(from));
+    let tag_in = |region: Option<Region>, address| match region {
+        Some(region) => region.tag(address),
+        None => Tag::NONE,
+    };
+    let (to_tag, from_tag) = (tag_in(to_region, to), tag_in(from_region, from));
+    if (to_tag.0 | from_tag.0) & Tag::HISTOGRAM != 0 {
+        return false;
+    }
+    if let Some(region) = to_region
+        && to_tag != Tag::NONE
+    {
+        if !is_written(region, to, bytes) {
+            return false;
+        }
+        table.add_written(to_tag, bytes);
+    }
+    if from_tag != Tag::NONE {
+        table.add_read(from_tag, bytes);
+    }
+    true
 }
 
 /// Marks bytes as written; returns how many of them were not.
@@ -166,16 +207,6 @@ fn mark_in_region(region: Region, address: usize, bytes: usize) -> u32 {
     let end = address + bytes;
     let mut at = address;
     let mut first = 0;
-    if address & 7 == 0 && bytes & 7 == 0 && bytes < SHORT_BYTES {
-        // Whole bytes of bits, as of values that are moved into a new block.
-        while at < end {
-            let bits = region.written_byte(at);
-            first += bits.load(Relaxed).count_zeros();
-            bits.store(!0, Relaxed);
-            at += 8;
-        }
-        return first;
-    }
     while at < end {
         if at & 63 == 0 && end - at >= 64 {
             let bits = region.written_64(at);

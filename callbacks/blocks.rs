@@ -76,8 +76,13 @@ fn put(address: usize, bytes: usize, mut tag: u32) -> bool {
     clear(start, length, Map::Written);
     // Bytes of the granules at the ends that are not the block's count as written,
     // so that nobody looks at them.
-    mark_written(start, address - start);
-    mark_written(last + 1, start + length - (last + 1));
+    let before = !(u16::MAX << (address - start));
+    let after = match (last + 1) % GRANULE_BYTES {
+        0 => 0,
+        used => u16::MAX << used,
+    };
+    set(first_region, start, before);
+    set(last_region, last, after);
     let step = if tag & Tag::HISTOGRAM != 0 {
         1 << Tag::GRANULE_SHIFT
     } else {
@@ -86,16 +91,25 @@ fn put(address: usize, bytes: usize, mut tag: u32) -> bool {
     each_region(start, length, |address, bytes| {
         if let Some(region) = make_region(address) {
             mark_used(region, address, bytes);
-            let tags = region.tag_at(address);
+            let tags = region.tag_at(address).as_ptr();
             for granule in 0..bytes / GRANULE_BYTES {
-                // SAFETY: the tags of one region lie one after another.
-                let place = unsafe { &*core::ptr::from_ref(tags).add(granule) };
-                place.store(tag, Relaxed);
+                // SAFETY: the tags of one region lie one after another. Nobody looks at
+                // these until the program has the block.
+                unsafe { tags.add(granule).write(tag) };
                 tag = tag.wrapping_add(step) & !Tag::BEGINS_LATE;
             }
         }
     });
     true
+}
+
+/// Marks bytes of a granule that is this block's alone as written.
+#[inline(always)]
+fn set(region: Region, granule: usize, bytes: u16) {
+    if bytes != 0 {
+        let bits = region.written_granule(granule);
+        bits.store(bits.load(Relaxed) | bytes, Relaxed);
+    }
 }
 
 fn mark_used(region: Region, address: usize, bytes: usize) {
@@ -263,19 +277,22 @@ fn is_written(address: usize) -> bool {
 }
 
 /// # Safety
-/// `from` has a bit a byte.
+/// `from` has a bit a byte. The block was just put in.
 unsafe fn restore_written(address: usize, bytes: usize, from: *const u8) {
     for first in (0..bytes).step_by(8) {
         // SAFETY: the caller's promise.
         let bits = unsafe { from.add(first / 8).read() };
         let wanted = (bytes - first).min(8);
         let bits = bits & 0xFF_u8 >> (8 - wanted);
-        if bits == 0xFF {
-            mark_written(address + first, 8);
-        } else {
-            for at in (0..wanted).filter(|at| bits >> at & 1 != 0) {
-                mark_written(address + first + at, 1);
-            }
+        if address % 8 == 0
+            && let Some(region) = region_of(address + first)
+        {
+            let place = region.written_byte(address + first);
+            place.store(place.load(Relaxed) | bits, Relaxed);
+            continue;
+        }
+        for at in (0..wanted).filter(|at| bits >> at & 1 != 0) {
+            mark_written(address + first + at, 1);
         }
     }
 }
@@ -315,14 +332,25 @@ unsafe fn zero(place: *mut u8, bytes: usize) {
     }
     // SAFETY: between the caller's place and end.
     unsafe {
-        while at < end {
-            if at as usize % 8 == 0 && end as usize - at as usize >= 8 {
-                at.cast::<u64>().write(0);
-                at = at.add(8);
-            } else {
+        if end as usize - at as usize <= 32 {
+            // Of a small block: no more instructions than it takes.
+            while at < end {
                 at.cast::<u16>().write(0);
                 at = at.add(2);
             }
+            return;
+        }
+        while at as usize % 8 != 0 {
+            at.cast::<u16>().write(0);
+            at = at.add(2);
+        }
+        while end as usize - at as usize >= 8 {
+            at.cast::<u64>().write(0);
+            at = at.add(8);
+        }
+        while at < end {
+            at.cast::<u16>().write(0);
+            at = at.add(2);
         }
     }
 }

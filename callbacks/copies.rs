@@ -44,10 +44,15 @@ fn mark(listening: u64) -> u64 {
     before
 }
 
+#[inline(always)]
+pub(crate) fn are_heard() -> bool {
+    !LISTENER.load(Relaxed).is_null()
+}
+
 /// The program copies `bytes`.
 #[inline(always)]
 pub(crate) fn tell(bytes: usize) {
-    if !LISTENER.load(Relaxed).is_null() {
+    if are_heard() {
         tell_listener(bytes);
     }
 }

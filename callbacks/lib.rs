@@ -25,16 +25,16 @@
 #![no_builtins]
 #![deny(unsafe_op_in_unsafe_fn)]
 
-mod system;
-mod shared;
-mod shadow;
+mod accesses;
+mod blocks;
+mod canary;
+mod copies;
 mod counters;
 mod histograms;
-mod accesses;
-mod canary;
-mod live;
-mod blocks;
-mod copies;
-mod passes;
-mod wrapped;
 mod interface;
+mod live;
+mod passes;
+mod shadow;
+mod shared;
+mod system;
+mod wrapped;

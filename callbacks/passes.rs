@@ -1,6 +1,6 @@
 //! What LLVM's pass puts before each access.
 
-use crate::accesses::{load, load_range, store, store_range};
+use crate::accesses::{self, load, load_range, store, store_range};
 use crate::copies;
 use core::arch::x86_64::__m128i;
 
@@ -46,58 +46,70 @@ unsafe extern "C" {
     fn __real_memset(to: *mut u8, value: i32, bytes: usize) -> *mut u8;
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __asan_memcpy(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
-    copies::tell(bytes);
-    load_range(from as usize, bytes);
-    store_range(to as usize, bytes);
-    // SAFETY: the caller's promises are those of the real one.
-    unsafe {
-        if copy_if_short(to, from, bytes) {
-            return to;
-        }
-        __real_memcpy(to, from, bytes)
-    }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __asan_memmove(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
-    copies::tell(bytes);
-    load_range(from as usize, bytes);
-    store_range(to as usize, bytes);
-    // SAFETY: as above.
-    unsafe {
-        if copy_if_short(to, from, bytes) {
-            return to;
-        }
-        __real_memmove(to, from, bytes)
-    }
-}
-
-/// Copies what a program without callbacks would copy in place: a value.
+/// A copy that a program without callbacks would mostly make in place: of a value.
+/// Whatever takes longer is left to `otherwise`, by a jump: this saves no register.
 ///
 /// # Safety
 /// As for `memmove`.
 #[inline(always)]
-unsafe fn copy_if_short(to: *mut u8, from: *const u8, bytes: usize) -> bool {
+unsafe fn copy_value(
+    to: *mut u8,
+    from: *const u8,
+    bytes: usize,
+    otherwise: unsafe extern "C" fn(*mut u8, *const u8, usize) -> *mut u8,
+) -> *mut u8 {
+    if !(8..=32).contains(&bytes)
+        || copies::are_heard()
+        || !accesses::copy_value(to as usize, from as usize, bytes)
+    {
+        // SAFETY: the caller's promise.
+        return unsafe { otherwise(to, from, bytes) };
+    }
     // SAFETY: the caller's promise. Everything is read before anything is written.
     unsafe {
-        if bytes.wrapping_sub(16) <= 16 {
+        if bytes >= 16 {
             let first = from.cast::<__m128i>().read_unaligned();
             let last = from.add(bytes - 16).cast::<__m128i>().read_unaligned();
             to.cast::<__m128i>().write_unaligned(first);
             to.add(bytes - 16).cast::<__m128i>().write_unaligned(last);
-            return true;
-        }
-        if bytes.wrapping_sub(8) < 8 {
+        } else {
             let first = from.cast::<u64>().read_unaligned();
             let last = from.add(bytes - 8).cast::<u64>().read_unaligned();
             to.cast::<u64>().write_unaligned(first);
             to.add(bytes - 8).cast::<u64>().write_unaligned(last);
-            return true;
         }
     }
-    false
+    to
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __asan_memcpy(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
+    // SAFETY: the caller's promises are those of the real one.
+    unsafe { copy_value(to, from, bytes, memcpy) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __asan_memmove(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
+    // SAFETY: as above.
+    unsafe { copy_value(to, from, bytes, memmove) }
+}
+
+#[inline(never)]
+unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
+    copies::tell(bytes);
+    load_range(from as usize, bytes);
+    store_range(to as usize, bytes);
+    // SAFETY: as above.
+    unsafe { __real_memcpy(to, from, bytes) }
+}
+
+#[inline(never)]
+unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
+    copies::tell(bytes);
+    load_range(from as usize, bytes);
+    store_range(to as usize, bytes);
+    // SAFETY: as above.
+    unsafe { __real_memmove(to, from, bytes) }
 }
 
 #[unsafe(no_mangle)]

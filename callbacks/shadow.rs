@@ -160,6 +160,13 @@ impl Region {
         value
     }
 
+    /// Overwrites what [`Self::written_long_word`] reads: no other thread may set bits.
+    #[inline(always)]
+    pub(crate) fn set_written_long_word(self, address: usize, word: u64) {
+        // SAFETY: behind the last bit there is slack.
+        unsafe { self.written(address).cast::<u64>().write_unaligned(word) };
+    }
+
     /// The bits of the 8 bytes that `address` is among.
     #[inline(always)]
     pub(crate) fn written_byte(self, address: usize) -> &'static AtomicU8 {

@@ -12,8 +12,8 @@ impl ProfilerBuilder {
     /// written; DHAT's viewer shows it for every place all of whose blocks have one
     /// size. Makes an exact build about a quarter slower.
     ///
-    /// Only in an [exact build](https://github.com/heapledger/heapledger/blob/main/docs/exact.md);
-    /// in any other a line on standard error says so, and all else is recorded.
+    /// Only in an exact build, as docs/exact.md in the repository tells how to make; in any
+    /// other a line on standard error says so, and all else is recorded.
     ///
     /// # Examples
     /// ```no_run
@@ -28,9 +28,9 @@ impl ProfilerBuilder {
     /// program, with its stack and its bytes. The file is `dhat-copies.json`
     /// unless [`file_name`](Self::file_name) says otherwise.
     ///
-    /// Only in a build with the flags that make copies visible, see
-    /// [docs/exact.md](https://github.com/heapledger/heapledger/blob/main/docs/exact.md);
-    /// in any other a line on standard error says so, and no file is written.
+    /// Only in a build with the flags that make copies visible, as docs/exact.md in the
+    /// repository tells; in any other a line on standard error says so, and no file is
+    /// written.
     ///
     /// # Examples
     /// ```no_run

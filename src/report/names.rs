@@ -28,6 +28,9 @@ pub(super) enum Owner {
     User,
 }
 
+/// What exact builds call, and what the linker redirects there; `callbacks/`.
+const CALLBACK_SYMBOLS: &[&str] = &["__asan_", "__wrap_"];
+
 impl Owner {
     /// Is this a place that the author of the program, or of a dependency, wrote?
     pub(super) fn is_user(self) -> bool {
@@ -36,6 +39,12 @@ impl Owner {
 
     /// `file` is the shortened path of the function's source.
     pub(super) fn of(function: &str, file: Option<&str>) -> Owner {
+        if CALLBACK_SYMBOLS
+            .iter()
+            .any(|prefix| function.starts_with(prefix))
+        {
+            return Owner::Profiler;
+        }
         match file {
             Some(file) if !is_path(function) => Self::of_file(function, file),
             _ => Self::of_function(function),
@@ -61,7 +70,7 @@ impl Owner {
         }
         let home = home(name);
         let is_in = |paths: &[&str]| paths.iter().any(|path| home.starts_with(path));
-        if is_in(&["heapledger::"]) {
+        if is_in(&["heapledger::", "heapledger_callbacks::"]) {
             Owner::Profiler
         } else if is_in(ALLOCATOR_PATHS) || ALLOCATOR_TRAITS.iter().any(|of| name.contains(of)) {
             Owner::Allocator
@@ -270,6 +279,9 @@ mod tests {
     fn owners_by_name() {
         for (name, owner) in [
             ("heapledger::alloc::record", Owner::Profiler),
+            ("heapledger_callbacks::passes::memcpy", Owner::Profiler),
+            ("__asan_memmove", Owner::Profiler),
+            ("__wrap_memcpy", Owner::Profiler),
             (
                 "<heapledger::alloc::Alloc<A> as core::alloc::global::GlobalAlloc>::alloc",
                 Owner::Profiler,
