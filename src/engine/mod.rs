@@ -269,7 +269,10 @@ impl Engine {
     /// # Safety
     /// As for [`Self::stack`].
     #[inline(never)]
-    #[cfg_attr(heapledger_exact, unsafe(export_name = "__asan_heapledger_alloc_elsewhere"))]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_alloc_elsewhere")
+    )]
     unsafe fn alloc_elsewhere(
         &self,
         inside: Inside<'_>,
@@ -317,7 +320,10 @@ impl Engine {
     /// # Safety
     /// As for [`Self::stack`].
     #[inline(never)]
-    #[cfg_attr(heapledger_exact, unsafe(export_name = "__asan_heapledger_record_alloc"))]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_record_alloc")
+    )]
     unsafe fn record_alloc(
         &self,
         thread: &mut Thread,
