@@ -109,7 +109,7 @@ pub(crate) fn store_range(address: usize, bytes: usize) {
 }
 
 /// So many bits are in a word wherever they begin in its first byte.
-const SHORT_BYTES: usize = 57;
+pub(crate) const SHORT_BYTES: usize = 57;
 
 /// The bits of up to [`SHORT_BYTES`] bytes, where the word from `address` has them.
 #[inline(always)]
@@ -169,7 +169,10 @@ pub(crate) fn copy_value(to: usize, from: usize, bytes: usize) -> bool {
         && to_tag != Tag::NONE
     {
         if !is_written(region, to, bytes) {
-            return false;
+            if counters::are_many() {
+                return false;
+            }
+            table.add_distinct(to_tag, mark_short(region, to, bytes), 0);
         }
         table.add_written(to_tag, bytes);
     }

@@ -1,6 +1,6 @@
 //! What LLVM's pass puts before each access.
 
-use crate::accesses::{self, load, load_range, store, store_range};
+use crate::accesses::{self, SHORT_BYTES, load, load_range, store, store_range};
 use crate::copies;
 use core::arch::x86_64::__m128i;
 
@@ -58,7 +58,7 @@ unsafe fn copy_value(
     bytes: usize,
     otherwise: unsafe extern "C" fn(*mut u8, *const u8, usize) -> *mut u8,
 ) -> *mut u8 {
-    if !(8..=32).contains(&bytes)
+    if !(8..=SHORT_BYTES).contains(&bytes)
         || copies::are_heard()
         || !accesses::copy_value(to as usize, from as usize, bytes)
     {
@@ -67,7 +67,14 @@ unsafe fn copy_value(
     }
     // SAFETY: the caller's promise. Everything is read before anything is written.
     unsafe {
-        if bytes >= 16 {
+        if bytes > 32 {
+            let [a, b] = [0, 16].map(|at| from.add(at).cast::<__m128i>().read_unaligned());
+            let [c, d] = [32, 16].map(|at| from.add(bytes - at).cast::<__m128i>().read_unaligned());
+            to.cast::<__m128i>().write_unaligned(a);
+            to.add(16).cast::<__m128i>().write_unaligned(b);
+            to.add(bytes - 32).cast::<__m128i>().write_unaligned(c);
+            to.add(bytes - 16).cast::<__m128i>().write_unaligned(d);
+        } else if bytes >= 16 {
             let first = from.cast::<__m128i>().read_unaligned();
             let last = from.add(bytes - 16).cast::<__m128i>().read_unaligned();
             to.cast::<__m128i>().write_unaligned(first);

@@ -96,6 +96,8 @@ fn make_region_slowly(address: usize) -> Option<Region> {
     if fresh.is_null() {
         return None;
     }
+    // SAFETY: just mapped.
+    unsafe { system::prefer_large_pages(fresh, MAPPING_BYTES) };
     let slot = &ROOT[(address >> REGION_BITS) & (REGIONS - 1)];
     if slot
         .compare_exchange(null_mut(), fresh, AcqRel, Acquire)

@@ -570,6 +570,7 @@ impl Walker {
     /// A memo frame that holds, in the form of a frame just found. Its fp may
     /// not have mattered, and matter now: it is found again, from where it
     /// was saved or from the frame inside of it.
+    #[cfg_attr(heapledger_exact, inline(always))]
     fn as_fresh<M: StackMemory>(
         &self,
         index: usize,

@@ -303,15 +303,15 @@ impl Engine {
         address: usize,
         bytes: usize,
     ) {
-        let recorded = entry.map(|entry| {
-            let book = &mut thread.book;
-            self.recorder
-                .alloc(book, entry, address, bytes, clock::ticks())
-        });
-        match recorded {
-            Some(Ok(true)) => {}
-            Some(Ok(false)) => thread.refused.count(Operation::Free),
-            Some(Err(_)) | None => thread.dropped.set(thread.dropped.get() + 1),
+        let Some(entry) = entry else {
+            return thread.dropped.set(thread.dropped.get() + 1);
+        };
+        let book = &mut thread.book;
+        let now = clock::ticks();
+        match self.recorder.alloc(book, entry, address, bytes, now) {
+            Ok(true) => {}
+            Ok(false) => thread.refused.count(Operation::Free),
+            Err(_) => thread.dropped.set(thread.dropped.get() + 1),
         }
     }
 
