@@ -254,6 +254,33 @@ mod tests {
         Box::new(BlockMap::new())
     }
 
+    /// Threads that make the same leaves at the same time lose none of their blocks.
+    #[test]
+    fn threads_share_leaves() {
+        let map = &*boxed();
+        let address = |thread: usize, n: usize| (n * 4 + thread + 1) * (GRANULE_BYTES << 4);
+        const BLOCKS: usize = if cfg!(miri) { 40 } else { 20_000 };
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || {
+                    for n in 0..BLOCKS {
+                        let number = site((thread * BLOCKS + n + 1) as u32);
+                        assert_eq!(map.insert(address(thread, n), number), Ok(None));
+                    }
+                    for n in (0..BLOCKS).step_by(2) {
+                        assert!(map.remove(address(thread, n)).is_some());
+                    }
+                });
+            }
+        });
+        for thread in 0..4 {
+            for n in 0..BLOCKS {
+                let left = (n % 2 == 1).then(|| site((thread * BLOCKS + n + 1) as u32));
+                assert_eq!(map.remove(address(thread, n)), left);
+            }
+        }
+    }
+
     #[test]
     fn addresses_at_every_boundary_are_kept_apart() {
         let map = boxed();

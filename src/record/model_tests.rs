@@ -14,6 +14,10 @@ use crate::untracked;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 
+/// Fewer where each step is interpreted.
+const CASES: u32 = if cfg!(miri) { 2 } else { 128 };
+const ACTS: usize = if cfg!(miri) { 30 } else { 300 };
+
 #[derive(Clone, Debug)]
 enum Act {
     Alloc {
@@ -318,10 +322,10 @@ fn without_peaks(mut counts: Counts) -> Counts {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
-    fn one_thread_is_exact(acts in prop::collection::vec(act(1), 1..300)) {
+    fn one_thread_is_exact(acts in prop::collection::vec(act(1), 1..ACTS)) {
         let outcome = run(1, Mode::Single, &acts);
         prop_assert_eq!(outcome.totals, outcome.model_totals);
         prop_assert_eq!(&outcome.sites, &outcome.model_sites);
@@ -330,7 +334,7 @@ proptest! {
     }
 
     #[test]
-    fn many_threads_are_exact_on_request(acts in prop::collection::vec(act(4), 1..300)) {
+    fn many_threads_are_exact_on_request(acts in prop::collection::vec(act(4), 1..ACTS)) {
         let outcome = run(4, Mode::ManyExact, &acts);
         prop_assert_eq!(outcome.totals, outcome.model_totals);
         prop_assert_eq!(outcome.sites, outcome.model_sites);
@@ -338,7 +342,7 @@ proptest! {
 
     #[test]
     fn many_threads_are_exact_but_for_bounded_peaks(
-        acts in prop::collection::vec(act(4), 1..300),
+        acts in prop::collection::vec(act(4), 1..ACTS),
     ) {
         let Outcome { totals, sites, slack_bytes, model_totals, model_sites, .. } =
             run(4, Mode::Many, &acts);
