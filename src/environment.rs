@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const VARIABLE: &str = "HEAPLEDGER";
 
 const KNOWN: &str = "known are: out=FILE frames=N|all sample=BYTES peaks=exact timing quiet signal=NAME \
-     window=SECONDS..SECONDS";
+     window=SECONDS..SECONDS crash_safe";
 
 /// Called by the loader before `main`, when the standard library is usable already:
 /// what it needs of the loader is made earlier.
@@ -86,6 +86,7 @@ fn parse(text: &str, pid: u32, seconds: u64) -> Result<Option<ProfilerBuilder>, 
             }
             "peaks" if value()? == "exact" => builder.exact_peaks(),
             "timing" => builder.timing(true),
+            "crash_safe" => builder.crash_safe(true),
             "quiet" => builder.quiet(),
             "signal" => builder.snapshot_signal(signal(value()?)?),
             "window" => {

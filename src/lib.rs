@@ -25,6 +25,8 @@ mod errno;
 mod untracked;
 #[allow(unsafe_code, reason = "calls into the callbacks, and their self-test")]
 mod exact;
+#[allow(unsafe_code, reason = "tables mapped from a file")]
+mod crash_file;
 #[allow(
     unsafe_code,
     reason = "reads registers, stacks and the loader's tables"
@@ -54,6 +56,8 @@ mod process;
 mod profiler;
 mod stats;
 mod snapshot;
+#[allow(unsafe_code, reason = "maps a file")]
+mod recover;
 #[allow(unsafe_code, reason = "called by the loader before `main`")]
 mod environment;
 mod assert;
@@ -70,6 +74,7 @@ pub use assert::assert_is_panic;
 #[cfg(feature = "flamegraph")]
 pub use heapledger_formats::metric::Metric;
 pub use profiler::{Profiler, ProfilerBuilder, check_assert_condition};
+pub use recover::{RecoverError, recover};
 pub use report::output::{Format, Output};
 pub use snapshot::{Snapshot, SnapshotError};
 #[cfg(feature = "tracing")]

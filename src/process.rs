@@ -30,3 +30,46 @@ pub(crate) fn thread_number() -> u64 {
     let thread = unsafe { libc::pthread_self() } as u64;
     u64::from(std::process::id()) << 32 | (thread & 0xFFFF_FFFF)
 }
+
+/// Does `work`, in which this thread writes to files and pipes that may be full or closed, without
+/// the signals that would end the process for it.
+pub(crate) fn surviving_writes<T>(work: impl FnOnce() -> T) -> T {
+    const DEADLY: [libc::c_int; 2] = [libc::SIGXFSZ, libc::SIGPIPE];
+    // SAFETY: valid sets, for the time of the calls. The signals come to the thread that writes.
+    unsafe {
+        let mut deadly = std::mem::zeroed::<libc::sigset_t>();
+        let mut before = std::mem::zeroed::<libc::sigset_t>();
+        let mut pending = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut deadly);
+        for signal in DEADLY {
+            libc::sigaddset(&mut deadly, signal);
+        }
+        libc::sigpending(&mut pending);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &deadly, &mut before);
+        let result = work();
+        for signal in DEADLY {
+            // One that was there before is not ours to take away.
+            if libc::sigismember(&before, signal) == 0 && libc::sigismember(&pending, signal) == 0 {
+                take_pending(signal);
+            }
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        result
+    }
+}
+
+/// Takes away a blocked signal that this thread may have got.
+fn take_pending(signal: libc::c_int) {
+    // SAFETY: valid structures, for the time of the calls; waits only for what is there.
+    unsafe {
+        let mut pending = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigpending(&mut pending);
+        if libc::sigismember(&pending, signal) == 1 {
+            let mut one = std::mem::zeroed::<libc::sigset_t>();
+            let mut taken = 0;
+            libc::sigemptyset(&mut one);
+            libc::sigaddset(&mut one, signal);
+            libc::sigwait(&one, &mut taken);
+        }
+    }
+}

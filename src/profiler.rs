@@ -28,7 +28,10 @@ use std::sync::atomic::{
 };
 use std::time::{Duration, Instant};
 
+mod crash_safety;
 mod helper;
+
+pub(crate) use crash_safety::About;
 
 /// Frames of a stack that are kept unless told otherwise.
 const DEFAULT_FRAMES: usize = 64;
@@ -47,7 +50,7 @@ static PHASE: SpinLock<Phase> = SpinLock::new(Phase::Ready);
 #[derive(Debug)]
 enum Phase {
     Ready,
-    Running(Run),
+    Running(Box<Run>),
     /// An assertion has failed and the profile was saved.
     PostAssert,
 }
@@ -59,6 +62,14 @@ impl Phase {
             Self::Running(run) => Some(run.start),
             Self::Ready | Self::PostAssert => None,
         }
+    }
+}
+
+impl Run {
+    /// Of this process: a copy made by `fork` has none.
+    fn own_crash_file(&self) -> Option<&Path> {
+        let is_own = self.pid == std::process::id();
+        self.crash_file.as_deref().filter(|_| is_own)
     }
 }
 
@@ -77,6 +88,7 @@ struct Run {
     /// Whether the program's allocations come through [`Alloc`](struct@crate::Alloc).
     installed: bool,
     accesses: exact::Counting,
+    crash_file: Option<PathBuf>,
 }
 
 /// Profiles from its creation to its drop.
@@ -160,6 +172,7 @@ impl Profiler {
             sample_seed: None,
             snapshot_signal: None,
             window: None,
+            crash_safe: false,
             from_environment: false,
         }
     }
@@ -249,6 +262,7 @@ pub struct ProfilerBuilder {
     sample_seed: Option<u64>,
     snapshot_signal: Option<i32>,
     window: Option<(Duration, Option<Duration>)>,
+    crash_safe: bool,
     /// Gives way to a profiler of the program's own.
     from_environment: bool,
 }
@@ -486,6 +500,26 @@ impl ProfilerBuilder {
         self
     }
 
+    /// Keeps the counters in a file, so that they survive however the process ends: killed,
+    /// out of memory, overflowing its stack. [`recover`](crate::recover) makes a profile of it.
+    ///
+    /// The file lies beside where the profile is to be, is called like that with `.PID.crash`
+    /// behind it, can be read by its owner alone, and is removed when the profile is in
+    /// place. It grows with the number of stacks and threads, and holds no contents of
+    /// blocks. Where it cannot be had, or the disk is full, a line on standard error says so
+    /// and the run goes on without. A thread is started that notes ten times a second that the
+    /// process lives. A copy of the process made by `fork` has no such file, and making the
+    /// copy takes as long as copying the tables. Linux only, and for heap profiles only.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::builder().crash_safe(true).build();
+    /// ```
+    pub fn crash_safe(mut self, crash_safe: bool) -> Self {
+        self.crash_safe = crash_safe;
+        self
+    }
+
     /// Prints the profile on standard error as well.
     #[doc(hidden)]
     pub fn eprint_json(mut self) -> Self {
@@ -522,6 +556,7 @@ impl ProfilerBuilder {
         let tasks = helper::Tasks {
             signal: self.snapshot_signal,
             window: self.window,
+            beats: self.is_crash_safe(),
         };
         match self.start()? {
             #[cfg(feature = "interpose")]
@@ -548,6 +583,7 @@ impl ProfilerBuilder {
         }
         let frames = self.trim_backtraces.unwrap_or(usize::MAX);
         let kind = self.kind();
+        let crash_file = self.is_crash_safe().then(|| self.open_crash_file());
         let start = ENGINE.start(RunSettings {
             ad_hoc: kind != Kind::Heap,
             copies: kind == Kind::Copies,
@@ -559,6 +595,11 @@ impl ProfilerBuilder {
             sample_bytes: self.sampling().unwrap_or(0),
             sample_seed: self.sample_seed.unwrap_or_else(random_seed),
         });
+        let (crash_file, problem) = match crash_file {
+            Some(Ok(path)) => (Some(path), None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
         let accesses = exact::start(kind, self.histograms);
         let installed = match kind {
             Kind::Heap => allocator_is_installed(),
@@ -568,13 +609,18 @@ impl ProfilerBuilder {
         if self.paused {
             ENGINE.shut_window();
         }
-        *phase = Phase::Running(Run {
+        *phase = Phase::Running(Box::new(Run {
             settings: self,
             start,
             pid: std::process::id(),
             installed,
             accesses,
-        });
+            crash_file,
+        }));
+        drop(phase);
+        if let Some(why) = problem {
+            print_line(&format!("error: {why}; the run is not crash-safe"));
+        }
         Ok(Installed(installed))
     }
 
@@ -607,6 +653,24 @@ impl ProfilerBuilder {
         };
         let is_on = self.touch.unwrap_or(default) == Touch::Estimate;
         is_on && !self.ad_hoc && self.sampling().is_none()
+    }
+
+    fn open_crash_file(&self) -> Result<PathBuf, String> {
+        let files = self.files(None);
+        let first = files
+            .first()
+            .map_or(Path::new("dhat-heap.json"), Output::path);
+        let path = crash_safety::open(first)?;
+        self.tell_about();
+        Ok(path)
+    }
+
+    fn tell_about(&self) {
+        crash_safety::tell_about(command(), self.trim_backtraces, self.sampling());
+    }
+
+    fn is_crash_safe(&self) -> bool {
+        self.crash_safe && self.kind() == Kind::Heap
     }
 
     fn is_exact(&self) -> bool {
@@ -828,12 +892,20 @@ impl EndedRun {
         exact::stop();
         // Read before the lock is let go: the next run starts with empty tables.
         let (snapshot, _) = read(&run);
-        Some(Self { run, snapshot })
+        ENGINE.leave_crash_file();
+        Some(Self {
+            run: *run,
+            snapshot,
+        })
     }
 
     /// Writes the profile and prints the summary. With no lock held: printing
     /// waits for whoever writes to standard error, and that thread may allocate.
-    fn report(mut self, target: Target) -> Option<String> {
+    fn report(self, target: Target) -> Option<String> {
+        process::surviving_writes(|| self.write_report(target))
+    }
+
+    fn write_report(mut self, target: Target) -> Option<String> {
         let settings = &self.run.settings;
         if !self.run.installed {
             print_line(settings.missing());
@@ -847,6 +919,7 @@ impl EndedRun {
         if !settings.quiet {
             text.push_str(&summary::summary(&profile));
         }
+        let mut is_saved = true;
         let written = match target {
             Target::Memory => {
                 if !settings.quiet {
@@ -861,12 +934,24 @@ impl EndedRun {
                     match formats.save(&output) {
                         Ok(_) if settings.quiet => {}
                         Ok(saved) => text.push_str(&format!("heapledger: {saved}\n")),
-                        Err(error) => text.push_str(&format!("heapledger: error: {error}\n")),
+                        Err(error) => {
+                            text.push_str(&format!("heapledger: error: {error}\n"));
+                            is_saved = false;
+                        }
                     }
+                }
+                if let Some(path) = self.run.own_crash_file().filter(|_| !is_saved) {
+                    text.push_str(&format!(
+                        "heapledger: What was recorded is still in {}, for heapledger recover\n",
+                        path.display()
+                    ));
                 }
                 None
             }
         };
+        if let Some(path) = self.run.own_crash_file().filter(|_| is_saved) {
+            let _ = std::fs::remove_file(path);
+        }
         // The files are in place. An exit need not wait for standard error, which
         // the exiting thread may hold.
         REPORTING.store(0, Release);
@@ -1002,7 +1087,7 @@ pub(crate) fn command() -> String {
 
 /// Lines for standard error, in one write. That it is closed is nobody's fault.
 fn print(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = process::surviving_writes(|| std::io::stderr().write_all(text.as_bytes()));
 }
 
 pub(crate) fn print_line(line: &str) {

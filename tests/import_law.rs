@@ -11,7 +11,14 @@ const LAYERS: &[&[&str]] = &[
     &["lib"],
     &["internals"],
     &["spans"],
-    &["assert", "environment", "snapshot", "stats", "testing"],
+    &[
+        "assert",
+        "environment",
+        "recover",
+        "snapshot",
+        "stats",
+        "testing",
+    ],
     &["profiler"],
     &["interpose"],
     &["alloc", "report", "process"],
@@ -19,6 +26,7 @@ const LAYERS: &[&[&str]] = &[
     &["touch"],
     &["record"],
     &["capture", "exact"],
+    &["crash_file"],
     &["clock", "errno", "lock", "untracked"],
 ];
 

@@ -33,6 +33,7 @@ use crate::capture::stack_bounds::StackBounds;
 use crate::capture::stack_memory::{ForeignStack, OwnStack};
 use crate::capture::walk::{Ended, Stack, Walker};
 use crate::clock::{self, Moment};
+use crate::crash_file::CRASH_FILE;
 use crate::errno;
 use crate::exact;
 use crate::lock::{Patience, SpinLock};
@@ -758,9 +759,11 @@ impl Engine {
         self.wait_until_outside(current().as_ptr());
         self.timing.before_fork();
         self.arena.lock_for_fork();
+        CRASH_FILE.copy();
     }
 
     pub(crate) fn after_fork_in_parent(&'static self) {
+        CRASH_FILE.drop_copies();
         // SAFETY: this thread locked it in `before_fork`.
         unsafe { self.arena.unlock_after_fork() };
         self.resume();
@@ -780,6 +783,8 @@ impl Engine {
     /// In the copy only this thread goes on. The books of the others stay part
     /// of every sum; their blocks serve new threads.
     pub(crate) fn after_fork_in_child(&'static self) {
+        // The file is the parent's alone.
+        CRASH_FILE.take_copies();
         exact::after_fork();
         self.timing.after_fork_in_child();
         // SAFETY: this thread locked it in `before_fork`, in the parent.
@@ -927,6 +932,11 @@ impl Engine {
             self.in_transit.reset();
             self.sampling
                 .start(settings.sample_bytes, settings.sample_seed);
+            // SAFETY: paused; the books' counters are zero.
+            unsafe {
+                self.books().for_each(|book| book.keep());
+                self.recorder.keep();
+            }
             self.run.fetch_add(1, Relaxed);
             self.touches.store(settings.touch, Relaxed);
         });
@@ -967,6 +977,23 @@ impl Engine {
         self.control.change(0, flags);
         self.pausing(&registry, own, || ());
         end
+    }
+
+    /// The run is over, and read: its tables leave the crash file, which stays as it is.
+    pub(crate) fn leave_crash_file(&'static self) {
+        if CRASH_FILE.header().is_some() {
+            let own = self.this_thread();
+            let registry = self.registry.lock();
+            self.pausing(&registry, own, || {
+                CRASH_FILE.copy();
+                CRASH_FILE.take_copies();
+            });
+        }
+    }
+
+    /// The process lives, and will be known to have lived so long.
+    pub(crate) fn beat(&self) {
+        CRASH_FILE.beat(Moment::now(), self.recorder.peak.at_ticks());
     }
 
     /// The present totals, exact: no thread is in the middle of recording.

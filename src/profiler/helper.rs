@@ -5,6 +5,7 @@
 
 use super::{print_line, save_running, while_running};
 use crate::alloc::ENGINE;
+use crate::capture::module_map;
 use crate::errno;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU32,
@@ -18,11 +19,16 @@ pub(super) struct Tasks {
     pub(super) signal: Option<i32>,
     /// From the start of the run to when new blocks count, and to when they no longer do.
     pub(super) window: Option<(Duration, Option<Duration>)>,
+    /// Whether to note that the process lives, and what it has loaded.
+    pub(super) beats: bool,
 }
+
+/// From one note to the next.
+const BEAT: Duration = Duration::from_millis(100);
 
 impl Tasks {
     pub(super) fn is_empty(&self) -> bool {
-        self.signal.is_none() && self.window.is_none()
+        self.signal.is_none() && self.window.is_none() && !self.beats
     }
 }
 
@@ -71,9 +77,14 @@ fn run(tasks: Tasks, wishes: i32) {
         None => (None, None),
     };
     let mut number = 0;
+    let mut modules = module_map::loaded_modules().len();
     loop {
         let due = [opens, shuts].into_iter().flatten().min();
         let wait = due.map(|due| due.saturating_sub(start.elapsed()));
+        let wait = match tasks.beats {
+            true => Some(wait.map_or(BEAT, |wait| wait.min(BEAT))),
+            false => wait,
+        };
         if wished(wishes, wait) {
             number += 1;
             WRITING.store(true, Release);
@@ -81,6 +92,9 @@ fn run(tasks: Tasks, wishes: i32) {
                 print_line(&format!("error: no snapshot: {why}"));
             }
             WRITING.store(false, Release);
+        }
+        if tasks.beats {
+            tell_of_life(&mut modules);
         }
         let now = start.elapsed();
         if opens.is_some_and(|at| at <= now) {
@@ -92,6 +106,18 @@ fn run(tasks: Tasks, wishes: i32) {
             while_running(|_| ENGINE.shut_window());
         }
     }
+}
+
+/// Tells the crash file that the process lives, and of what it has loaded since.
+fn tell_of_life(modules: &mut usize) {
+    let loaded = module_map::loaded_modules().len();
+    while_running(|run| {
+        ENGINE.beat();
+        if loaded != *modules && run.own_crash_file().is_some() {
+            run.settings.tell_about();
+        }
+    });
+    *modules = loaded;
 }
 
 /// Waits for a wish, but no longer than `wait`. Wishes that came meanwhile are one.

@@ -426,6 +426,19 @@ impl Book {
         self.published = Amount::default();
     }
 
+    /// Moves the counters, which are zero, into the crash file, if there is one.
+    ///
+    /// # Safety
+    /// As for [`Self::reset`].
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn keep(&self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.counters.keep(false);
+            self.samples.keep(false);
+        }
+    }
+
     /// The site of a stack, from the cache or the tables. Where neither has
     /// room for it, the overflow site.
     #[inline(always)]

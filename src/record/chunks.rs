@@ -1,6 +1,7 @@
 //! An append-only array in untracked memory whose elements never move, so
 //! that readers need no lock.
 
+use crate::crash_file::CRASH_FILE;
 use crate::untracked;
 use std::fmt;
 use std::ptr::{NonNull, null_mut};
@@ -15,7 +16,19 @@ use std::sync::atomic::{
 /// That must hold, and the type must tolerate being shared between threads
 /// from the moment its memory exists.
 #[allow(unsafe_code)]
-pub(crate) unsafe trait Zeroable: Sync {}
+pub(crate) unsafe trait Zeroable: Sync {
+    /// Which of the tables that outlive the process an array of these is; 0: none.
+    const KEPT_AS: u32 = 0;
+}
+
+/// The tables that outlive the process, by [`Zeroable::KEPT_AS`]; what they hold has one layout
+/// in all builds of one version.
+pub(crate) mod kept {
+    pub(crate) const COUNTERS: u32 = 1;
+    pub(crate) const SITES: u32 = 2;
+    pub(crate) const NODES: u32 = 3;
+    pub(crate) const SAMPLES: u32 = 4;
+}
 
 /// `DIRECTORY` chunks of `CHUNK` elements each; a chunk is mapped when first
 /// needed, and its pages cost memory when first touched.
@@ -63,16 +76,43 @@ impl<T: Zeroable, const DIRECTORY: usize, const CHUNK: usize> Chunks<T, DIRECTOR
         let slot = self.directory.get(index / CHUNK)?;
         let bytes = CHUNK * size_of::<T>();
         let fresh = untracked::map(bytes)?;
+        if T::KEPT_AS != 0 {
+            let which = (T::KEPT_AS, self.owner(), index / CHUNK);
+            // SAFETY: just mapped, zeroed, and stays if it is published.
+            unsafe { CRASH_FILE.keep(fresh, bytes, which, false) };
+        }
         // Of two threads that map the same chunk one wins; the other gives
         // its memory back and uses the winner's.
         if slot
             .compare_exchange(null_mut(), fresh.as_ptr().cast(), Release, Relaxed)
             .is_err()
         {
+            CRASH_FILE.forget(fresh);
             // SAFETY: just mapped, and never published.
             unsafe { untracked::unmap(fresh, bytes) };
         }
         self.get(index)
+    }
+
+    /// Tells this array from others of its type.
+    fn owner(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Moves all chunks into the crash file, if there is one. `has_contents`: they may be other
+    /// than zero.
+    ///
+    /// # Safety
+    /// No other thread uses the elements meanwhile.
+    pub(crate) unsafe fn keep(&self, has_contents: bool) {
+        for (index, slot) in self.directory.iter().enumerate() {
+            if let Some(chunk) = NonNull::new(slot.load(Acquire)) {
+                let which = (T::KEPT_AS, self.owner(), index);
+                let bytes = CHUNK * size_of::<T>();
+                // SAFETY: a whole mapping of ours, out of use by the caller's promise.
+                unsafe { CRASH_FILE.keep(chunk.cast(), bytes, which, has_contents) };
+            }
+        }
     }
 
     /// Sets every element back to zero.

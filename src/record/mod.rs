@@ -33,6 +33,7 @@ pub(crate) mod touch_estimate;
 pub(crate) mod peak;
 pub(crate) mod timeline;
 pub(crate) mod book;
+pub(crate) mod recovered;
 pub(crate) mod scope;
 
 use crate::capture::walk::Stack;
@@ -470,6 +471,15 @@ impl Recorder {
         (0..self.sites.tree.len())
             .map(|number| self.sites.tree.node(number))
             .collect()
+    }
+
+    /// Moves what all threads share into the crash file, if there is one.
+    ///
+    /// # Safety
+    /// No other thread uses the tables meanwhile.
+    pub(crate) unsafe fn keep(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.sites.keep() };
     }
 
     /// Back to a process that holds nothing. Stacks and sites are kept: their

@@ -11,7 +11,7 @@
 //! both terms the samples' W times their value is an unbiased estimate.
 
 use crate::record::book::Book;
-use crate::record::chunks::Zeroable;
+use crate::record::chunks::{Zeroable, kept};
 use crate::record::counter::{Counter64, CounterF64};
 use crate::record::scope::tag::Tag;
 use crate::record::site_counters::Change;
@@ -104,6 +104,7 @@ impl SampledAddresses {
 
 /// One thread's samples of one site. Zeroed memory is a site without any.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct SampleCounters {
     samples: Counter64,
     /// Wraps, as what is live does.
@@ -116,7 +117,9 @@ pub(crate) struct SampleCounters {
 }
 
 // SAFETY: atomics, for which zero is valid.
-unsafe impl Zeroable for SampleCounters {}
+unsafe impl Zeroable for SampleCounters {
+    const KEPT_AS: u32 = kept::SAMPLES;
+}
 
 impl SampleCounters {
     fn count(&self, bytes: usize, blocks: u64, is_free: bool) {

@@ -1,6 +1,6 @@
 //! One thread's counts of one site: a cache line that only that thread writes.
 
-use crate::record::chunks::Zeroable;
+use crate::record::chunks::{Zeroable, kept};
 use crate::record::counter::{Counter32, Counter64};
 use crate::record::peak::Amount;
 use crate::record::site_max::SharedMax;
@@ -30,7 +30,9 @@ pub(crate) struct SiteCounters {
 const _: () = assert!(size_of::<SiteCounters>() == 64);
 
 // SAFETY: atomics, for which zero is valid.
-unsafe impl Zeroable for SiteCounters {}
+unsafe impl Zeroable for SiteCounters {
+    const KEPT_AS: u32 = kept::COUNTERS;
+}
 
 const SHARED: u32 = 1;
 
@@ -245,6 +247,11 @@ impl SiteCounters {
             bytes: self.live_bytes.get(),
             blocks: self.live_blocks.get().into(),
         }
+    }
+
+    /// The last epoch in which anything was saved.
+    pub(crate) fn saved_epoch(&self) -> u32 {
+        self.epoch_and_shared.get() >> 1
     }
 
     /// Adds this thread's counts to a site's sum. `epoch` is that of the peak.

@@ -2,8 +2,9 @@
 //! process, so that other tables can hold it in 32 bits.
 
 use crate::capture::walk::Stack;
+use crate::crash_file::CRASH_FILE;
 use crate::lock::SpinLock;
-use crate::record::chunks::{Chunks, Zeroable};
+use crate::record::chunks::{Chunks, Zeroable, kept};
 use crate::record::hashing::{spread, stripe_of};
 use crate::record::site_counters::SiteCounters;
 use crate::record::site_max::{Joined, SharedMax};
@@ -31,6 +32,7 @@ pub(crate) const OVERFLOW: SiteId = SiteId::new(1).unwrap();
 
 /// What all threads share of a site. Zeroed memory is a site not yet in use.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Site {
     key: AtomicU64,
     check: AtomicU32,
@@ -40,7 +42,9 @@ pub(crate) struct Site {
 }
 
 // SAFETY: atomics, and a lock that is unlocked when zero.
-unsafe impl Zeroable for Site {}
+unsafe impl Zeroable for Site {
+    const KEPT_AS: u32 = kept::SITES;
+}
 
 // SAFETY: an atomic, for which zero is valid.
 unsafe impl Zeroable for AtomicU32 {}
@@ -234,6 +238,25 @@ impl Sites {
         }
         // SAFETY: the caller's promise.
         unsafe { self.facts.zero() };
+    }
+
+    /// Moves sites and stacks into the crash file, if there is one.
+    ///
+    /// # Safety
+    /// No other thread uses them meanwhile.
+    pub(crate) unsafe fn keep(&self) {
+        if let Some(header) = CRASH_FILE.header() {
+            let leaf_at = std::mem::offset_of!(Site, leaf);
+            header.site_bytes.store(size_of::<Site>() as u64, Relaxed);
+            let largest_at = std::mem::offset_of!(Site, largest_bytes);
+            header.site_leaf_at.store(leaf_at as u64, Relaxed);
+            header.site_largest_at.store(largest_at as u64, Relaxed);
+            // SAFETY: the caller's promise.
+            unsafe {
+                self.sites.keep(true);
+                self.tree.keep();
+            }
+        }
     }
 
     pub(crate) fn last_number(&self) -> usize {

@@ -3,7 +3,7 @@
 
 use crate::capture::walk::Stack;
 use crate::lock::SpinLock;
-use crate::record::chunks::{Chunks, Zeroable};
+use crate::record::chunks::{Chunks, Zeroable, kept};
 use crate::record::hashing::{spread, stripe_of};
 use crate::record::snapshot::Node;
 use crate::untracked::Untracked;
@@ -19,13 +19,25 @@ const CHUNK: usize = 1 << 14;
 /// Frames that the tree can hold; later stacks are kept without their frames.
 pub(crate) const MAX_NODES: usize = 1 << 26;
 
-struct Slot {
+#[repr(C)]
+pub(crate) struct Slot {
     address: AtomicU64,
     parent: AtomicU32,
 }
 
 // SAFETY: atomics, for which zero is valid.
-unsafe impl Zeroable for Slot {}
+unsafe impl Zeroable for Slot {
+    const KEPT_AS: u32 = kept::NODES;
+}
+
+impl Slot {
+    pub(crate) fn node(&self) -> Node {
+        Node {
+            parent: self.parent.load(Relaxed),
+            address: self.address.load(Relaxed),
+        }
+    }
+}
 
 /// Node 0 is the empty stack, the parent of every outermost frame.
 #[derive(Debug)]
@@ -99,15 +111,22 @@ impl StackTree {
 
     pub(crate) fn node(&self, number: u32) -> Node {
         match self.nodes.get(number as usize) {
-            Some(slot) => Node {
-                parent: slot.parent.load(Relaxed),
-                address: slot.address.load(Relaxed),
-            },
+            Some(slot) => slot.node(),
             None => Node {
                 parent: 0,
                 address: 0,
             },
         }
+    }
+
+    /// Moves the tree into the crash file, if there is one.
+    ///
+    /// # Safety
+    /// No other thread uses the tree meanwhile.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn keep(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.nodes.keep(true) };
     }
 
     /// How many nodes there are, the empty stack included.

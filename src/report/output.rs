@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 #[cfg(feature = "firefox")]
 use std::time::{Duration, SystemTime};
 
@@ -131,6 +131,10 @@ impl Output {
     ) -> Self {
         let before = before.into();
         Self::new(Format::DiffFlameGraph { before, metric }, path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The same for a copy of the process, made by `fork`: `name.PID.json`.

@@ -54,15 +54,24 @@ fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::
     result
 }
 
-/// Creates a file that nobody else has, and nobody else may read: a profile names
-/// the paths and arguments of the program.
 fn create_temporary(folder: &Path) -> io::Result<(PathBuf, File)> {
+    let pid = std::process::id();
+    create_new(folder, |attempt| format!(".heapledger-{pid}-{attempt}.tmp"))
+}
+
+/// Creates a file that nobody else has, and nobody else may read: a profile names
+/// the paths and arguments of the program. `name` is asked for another name as long as a file of
+/// that name exists.
+pub(crate) fn create_new(
+    folder: &Path,
+    name: impl Fn(u32) -> String,
+) -> io::Result<(PathBuf, File)> {
     let mut options = OpenOptions::new();
     // `create_new` does not follow a link that somebody else put there.
-    options.write(true).create_new(true).mode(0o600);
+    options.read(true).write(true).create_new(true).mode(0o600);
     let mut last = ErrorKind::AlreadyExists.into();
     for attempt in 0..MAX_TEMPORARY_NAMES {
-        let path = folder.join(format!(".heapledger-{}-{attempt}.tmp", std::process::id()));
+        let path = folder.join(name(attempt));
         match options.open(&path) {
             Ok(file) => return Ok((path, file)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => last = error,

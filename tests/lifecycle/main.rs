@@ -23,6 +23,7 @@ mod timeline;
 mod sampling;
 mod environment;
 mod touch;
+mod deaths;
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;
@@ -49,5 +50,6 @@ fn main() {
         sampling::SCENARIOS,
         environment::SCENARIOS,
         touch::SCENARIOS,
+        deaths::SCENARIOS,
     ]);
 }

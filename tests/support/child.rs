@@ -121,6 +121,10 @@ impl Child {
         self
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder.0
     }
