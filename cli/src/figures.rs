@@ -83,13 +83,37 @@ impl Figure {
         }
     }
 
+    /// Between what a figure that is an estimate lies, with a certainty of 95 %.
+    pub(crate) fn interval(self, profile: &Profile, index: usize) -> Option<(u64, u64)> {
+        let extension = profile.point_extensions.get(index)?;
+        match self {
+            Self::Metric(metric) => {
+                let estimate = extension.estimate?;
+                match metric {
+                    Metric::TotalBytes => Some(estimate.tb),
+                    Metric::TotalBlocks => Some(estimate.tbk),
+                    Metric::EndBytes => Some(estimate.eb),
+                    Metric::EndBlocks => Some(estimate.ebk),
+                    _ => None,
+                }
+            }
+            Self::Unwritten if !profile.has_accesses => {
+                let touch = extension.touch?;
+                let (low, high) = touch.all_written_interval;
+                let unwritten = |written| touch.all_bytes.saturating_sub(written);
+                Some((unwritten(high), unwritten(low)))
+            }
+            _ => None,
+        }
+    }
+
     /// A column's header: `allocated bytes`.
     pub(crate) fn title(self, profile: &Profile) -> String {
         match self {
             Self::Metric(metric) => metric.title(profile),
             Self::Unwritten if profile.has_accesses => "bytes never written".into(),
             Self::Unwritten => "bytes never written (estimate)".into(),
-            Self::UnusedTail => "measured bytes of unused tails".into(),
+            Self::UnusedTail => "bytes of unused tails (estimate)".into(),
             Self::ShortLived => "short-lived blocks".into(),
             Self::Reallocs => "reallocations".into(),
             Self::Copied => "bytes copied by reallocations".into(),

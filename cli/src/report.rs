@@ -17,9 +17,23 @@ use crate::failure::Result;
 use crate::load;
 use crate::output;
 
-const PAGE: &str = include_str!("report/page.html");
-const STYLE: &str = include_str!("report/page.css");
-const SCRIPT: &str = include_str!("report/page.js");
+const PAGE: &str = include_str!("report/page/page.html");
+const STYLE: &str = include_str!("report/page/page.css");
+/// One module: each part uses what those before it declare.
+const SCRIPT: &str = concat!(
+    include_str!("report/page/common.js"),
+    include_str!("report/page/data.js"),
+    include_str!("report/page/head.js"),
+    include_str!("report/page/search.js"),
+    include_str!("report/page/tabs.js"),
+    include_str!("report/page/flame.js"),
+    include_str!("report/page/sites.js"),
+    include_str!("report/page/callers.js"),
+    include_str!("report/page/timeline.js"),
+    include_str!("report/page/waste.js"),
+    include_str!("report/page/details.js"),
+    include_str!("report/page/start.js"),
+);
 
 /// What a browser draws in a few seconds.
 const LIMITS: Limits = Limits {

@@ -84,10 +84,25 @@ fn print_point(sites: &Sites<'_>, index: usize, out: &mut dyn Write) -> Result<(
     let point = &profile.points[index];
     writeln!(out, "{}", escaped(&sites.site(point).label()))?;
     for figure in Figure::of_profile(profile) {
-        let value = u128::from(figure.of(profile, index));
-        writeln!(out, "  {:<36}{}", figure.title(profile), thousands(value))?;
+        let value = thousands(figure.of(profile, index).into());
+        let interval = figure
+            .interval(profile, index)
+            .filter(|(low, high)| low != high);
+        let bound = interval.map(|(low, high)| {
+            format!(
+                " (from {} to {}, 95 %)",
+                thousands(low.into()),
+                thousands(high.into())
+            )
+        });
+        let bound = bound.unwrap_or_default();
+        writeln!(out, "  {:<36}{value}{bound}", figure.title(profile))?;
     }
-    print_means(profile, point, out)?;
+    let largest = profile
+        .point_extensions
+        .get(index)
+        .map_or(0, |point| point.largest_bytes);
+    print_means(profile, point, largest, out)?;
     if let Some((_, counts)) = profile
         .histograms
         .iter()
@@ -144,12 +159,20 @@ fn print_processes(profile: &Profile, index: usize, out: &mut dyn Write) -> Resu
     Ok(())
 }
 
-fn print_means(profile: &Profile, point: &Point, out: &mut dyn Write) -> Result<()> {
+fn print_means(profile: &Profile, point: &Point, largest: u64, out: &mut dyn Write) -> Result<()> {
     let counts = point.counts;
     let Some(size) = counts.total_bytes.checked_div(counts.total_blocks) else {
         return Ok(());
     };
     writeln!(out, "  {:<36}{}", "mean size", thousands(size.into()))?;
+    if largest > 0 {
+        writeln!(
+            out,
+            "  {:<36}{}",
+            "largest block",
+            thousands(largest.into())
+        )?;
+    }
     if profile.has_lifetimes {
         let mean = counts.lifetimes / counts.total_blocks;
         let unit = escaped(&profile.time_units.0);

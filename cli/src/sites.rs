@@ -40,13 +40,15 @@ pub(crate) struct Site<'a> {
 /// What [`Sites::group_of`] puts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Grouping {
-    /// One row a program point.
+    /// Each stack by itself
+    Point,
+    /// The line that decided to allocate, with what it called
     Site,
-    /// The function that decided to allocate.
+    /// The function that decided to allocate
     Function,
-    /// Its crate, or library.
+    /// Its crate, or library
     Crate,
-    /// Its source file.
+    /// Its source file
     File,
     /// The container: Vec, String, Box, HashMap…
     Type,
@@ -123,7 +125,7 @@ impl<'a> Sites<'a> {
             return "[root]".into();
         };
         match grouping {
-            Grouping::Site => site.label(),
+            Grouping::Point | Grouping::Site => site.label(),
             Grouping::Function => match frame.file {
                 Some(file) => format!("{} ({file})", frame.label()),
                 None => frame.label(),

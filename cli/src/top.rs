@@ -58,7 +58,7 @@ pub(crate) fn rows(sites: &Sites<'_>, figure: Figure, grouping: Grouping) -> Vec
         }
         let name = sites.group_of(point, grouping);
         let position = match grouping {
-            Grouping::Site => rows.len(),
+            Grouping::Point => rows.len(),
             _ => *known.entry(name.clone()).or_insert(rows.len()),
         };
         if position == rows.len() {

@@ -137,7 +137,7 @@ fn top_ranks_and_groups() {
 
 #[test]
 fn show_tells_all_of_a_site() {
-    let text = printed(["show", &path("valgrind.json"), "2"]);
+    let text = printed(["show", &path("valgrind.json"), "2", "--group", "point"]);
     assert!(
         text.contains("0x1091D3: main (t.c:6)")
             && text.contains("mean size                           16"),

@@ -177,6 +177,21 @@ fn two_commands_to_a_flame_graph() {
     );
     assert!(said.contains("54,321  "), "{said}");
 
+    // The allocator's line alone will do.
+    let changed = fs::read_to_string(&source).unwrap();
+    let line = "    let _profiler = heapledger::Profiler::new_heap();\n";
+    fs::write(&source, changed.replace(line, "")).unwrap();
+    fs::remove_dir_all(project.root().join("tests")).unwrap();
+    fs::remove_file(&profile).unwrap();
+    let run = project.heapledger(&["run", "--profile", "dev"]);
+    let said = String::from_utf8(run.stdout).unwrap();
+    assert!(
+        after(&said, "Profile:").ends_with("dhat-heap.json"),
+        "{said}"
+    );
+    assert!(said.contains("newcomer::shout"), "{said}");
+    fs::write(&source, changed).unwrap();
+
     // The program's own exit code, and its profile all the same.
     let run = project.heapledger(&["run", "--profile", "dev", "--", "fail"]);
     assert_eq!(run.status.code(), Some(3), "{run:?}");

@@ -208,7 +208,7 @@ fn what_heapledger_adds() {
     ]});
     profile["heapledger"]["sample_bytes"] = json!(524_288);
     profile["pps"][0]["heapledger"] = json!({"reallocs": 100_000, "copied_bytes": 6_400_000, "largest_bytes": 128,
-        "touch": {"blocks": 200_000, "bytes": 19_200_000, "written_bytes": 17_600_000, "tail_bytes": 1_600_000, "all_written_bytes": 17_600_000}});
+        "touch": {"blocks": 200_000, "bytes": 19_200_000, "written_bytes": 17_600_000, "tail_bytes": 1_600_000, "all_bytes": 19_200_000, "all_tail_bytes": 1_600_000, "all_written_interval": [17_500_000, 17_700_000], "all_written_bytes": 17_600_000}});
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile.json");
     std::fs::write(&path, profile.to_string()).unwrap();
@@ -233,6 +233,12 @@ fn what_heapledger_adds() {
     assert!(
         waste.contains("reserve would have saved 100,000 reallocations, 6,400,000 bytes copied"),
         "{waste}"
+    );
+    page.click("#waste .link");
+    let facts = page.text("#details dl");
+    assert!(
+        facts.contains("(from 1,500,000 to 1,700,000, 95 %)"),
+        "{facts}"
     );
     assert!(
         waste.contains("Over-capacity") && waste.contains("1,600,000"),

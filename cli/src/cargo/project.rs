@@ -37,6 +37,9 @@ struct Dependency {
     name: String,
 }
 
+/// Of heapledger, and of what has its interface.
+const PROFILER: &[u8] = b"Profiler::";
+
 /// The program that runs cargo subcommands.
 pub(super) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -133,6 +136,33 @@ impl Package {
         self.dependencies
             .iter()
             .any(|dependency| dependency.name == "heapledger")
+    }
+
+    /// Whether some source of the package speaks of a profiler, as the line that starts one does.
+    pub(super) fn starts_a_profiler(&self) -> bool {
+        let mut folders = vec![self.folder().join("src"), self.folder().join("examples")];
+        let mut files: Vec<PathBuf> = self
+            .targets
+            .iter()
+            .map(|target| target.src_path.clone())
+            .collect();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                    Ok(kind) if kind.is_file() => files.push(entry.path()),
+                    _ => {}
+                }
+            }
+        }
+        let speaks_of_it = |path: &PathBuf| {
+            path.extension().is_some_and(|extension| extension == "rs")
+                && std::fs::read(path).is_ok_and(|text| {
+                    text.windows(PROFILER.len())
+                        .any(|window| window == PROFILER)
+                })
+        };
+        files.iter().any(speaks_of_it)
     }
 
     /// The program that was asked for, or the only one.

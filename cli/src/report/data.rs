@@ -28,7 +28,27 @@ pub(super) fn packed(profile: &Profile) -> Vec<u8> {
         let values = (0..profile.points.len()).map(|index| figure.of(profile, index));
         columns.push(&format!("figure_{figure}"), values);
     }
-    let head = head(profile, &figures, &strings.texts, &columns.lengths).to_string();
+    let mut intervals = Vec::new();
+    for figure in &figures {
+        let of = |index| figure.interval(profile, index);
+        if (0..profile.points.len()).all(|index| of(index).is_none()) {
+            continue;
+        }
+        let ends: Vec<(u64, u64)> = (0..profile.points.len())
+            .map(|index| of(index).unwrap_or_default())
+            .collect();
+        columns.push(&format!("low_{figure}"), ends.iter().map(|ends| ends.0));
+        columns.push(&format!("high_{figure}"), ends.iter().map(|ends| ends.1));
+        intervals.push(figure.to_string());
+    }
+    let head = head(
+        profile,
+        &figures,
+        &intervals,
+        &strings.texts,
+        &columns.lengths,
+    )
+    .to_string();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     let length = u32::try_from(head.len()).expect("names of less than 4 GB");
     let parts: [&[u8]; 3] = [&length.to_le_bytes(), head.as_bytes(), &columns.bytes];
@@ -41,6 +61,7 @@ pub(super) fn packed(profile: &Profile) -> Vec<u8> {
 fn head(
     profile: &Profile,
     figures: &[Figure],
+    intervals: &[String],
     strings: &[String],
     columns: &[(String, usize)],
 ) -> Value {
@@ -85,7 +106,7 @@ fn head(
     json!({
         "command": profile.command, "pid": profile.pid, "time": profile.time_units.0,
         "peak": profile.peak_time, "end": profile.end_time, "totals": totals(profile), "notes": notes(profile),
-        "figures": figures, "timeline": moments, "strings": strings, "columns": columns,
+        "figures": figures, "intervals": intervals, "timeline": moments, "strings": strings, "columns": columns,
     })
 }
 

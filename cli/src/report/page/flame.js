@@ -1,0 +1,120 @@
+// Flame graph
+const ROW = 18;
+const canvas = $("canvas");
+const pen = canvas.getContext("2d");
+const firstKid = new Int32Array(box.parent.length).fill(-1);
+const nextKid = new Int32Array(box.parent.length).fill(-1);
+for (let at = box.parent.length - 1; at > 0; at--) {
+    nextKid[at] = firstKid[box.parent[at]];
+    firstKid[box.parent[at]] = at;
+}
+const boxTotals = {};
+const totalsOf = id => boxTotals[id] ??= (() => {
+    const totals = new Float64Array(box.parent.length);
+    for (let index = 0; index < points; index++) totals[node.box[point.node[index]]] += values[id][index];
+    for (let at = totals.length - 1; at > 0; at--) totals[box.parent[at]] += totals[at];
+    return totals;
+})();
+const kidsOf = (at, totals) => {
+    const kids = [];
+    for (let kid = firstKid[at]; kid >= 0; kid = nextKid[kid]) if (totals[kid] > 0) kids.push(kid);
+    return kids.sort((a, b) => totals[b] - totals[a]);
+};
+let zoomed = 0;
+let chosen = 0;
+let drawn = []; // [box, x, y, width]
+const colour = (at, dark) => {
+    if (boxFound?.[at]) return dark ? "#8a1a72" : "#f3a6dc";
+    if (at === 0 || box.foreign[at]) return dark ? "#30363d" : "#dfe3e8";
+    const name = strings[box.name[at]];
+    let hash = 0;
+    for (let index = 0; index < Math.min(name.length, 40); index++) hash = (hash * 31 + name.charCodeAt(index)) | 0;
+    return "hsl(" + (15 + Math.abs(hash) % 45) + " " + (dark ? "55% 32%" : "85% 72%") + ")";
+};
+const layout = width => {
+    const totals = totalsOf(figure.id);
+    const above = [];
+    for (let at = zoomed; at !== 0; at = box.parent[at]) above.push(box.parent[at]);
+    const boxes = above.reverse().map((at, depth) => [at, 0, depth * ROW, width]);
+    const waiting = [[zoomed, 0, above.length, width]];
+    while (waiting.length) {
+        const [at, x, depth, wide] = waiting.pop();
+        boxes.push([at, x, depth * ROW, wide]);
+        let left = x;
+        for (const kid of kidsOf(at, totals)) {
+            const kidWide = wide * totals[kid] / totals[at];
+            if (kidWide < 0.4) break;
+            waiting.push([kid, left, depth + 1, kidWide]);
+            left += kidWide;
+        }
+    }
+    return boxes;
+};
+function drawFlame() {
+    if (!isOpen("flame")) return;
+    const width = canvas.clientWidth || 800;
+    drawn = layout(width);
+    const height = drawn.reduce((most, [, , y]) => Math.max(most, y), 0) + ROW;
+    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    canvas.style.height = height + "px";
+    canvas.width = width * ratio;
+    canvas.height = height * ratio;
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.font = "12px ui-monospace, monospace";
+    pen.textBaseline = "middle";
+    const style = getComputedStyle(document.documentElement);
+    const dark = style.colorScheme === "dark";
+    const text = style.getPropertyValue("--text"), accent = style.getPropertyValue("--accent");
+    const letter = pen.measureText("n").width;
+    for (const [at, x, y, wide] of drawn) {
+        pen.fillStyle = colour(at, dark);
+        pen.fillRect(x, y, Math.max(wide - 0.5, 0.4), ROW - 1);
+        if (wide > 4 * letter) {
+            const room = Math.floor((wide - 6) / letter);
+            const name = strings[box.name[at]];
+            pen.fillStyle = text;
+            pen.fillText(name.length > room ? name.slice(0, room - 1) + "…" : name, x + 3, y + ROW / 2);
+        }
+        if (at === chosen) {
+            pen.strokeStyle = accent;
+            pen.lineWidth = 2;
+            pen.strokeRect(x + 1, y + 1, Math.max(wide - 2.5, 1), ROW - 3);
+        }
+    }
+    const totals = totalsOf(figure.id);
+    $("flame-status").textContent = strings[box.name[chosen]] + ": " + number(totals[chosen]) + " " + figure.unit + ", " + share(totals[chosen], totals[0]);
+    $("zoom-out").disabled = zoomed === 0;
+    $("sites-below").disabled = chosen === 0;
+}
+const choose = at => { chosen = at; drawFlame(); };
+const zoom = at => { zoomed = chosen = at; drawFlame(); };
+canvas.addEventListener("click", event => {
+    const hit = drawn.findLast(([, x, y, wide]) => event.offsetX >= x && event.offsetX < x + wide && event.offsetY >= y && event.offsetY < y + ROW);
+    if (hit) zoom(hit[0]);
+});
+canvas.addEventListener("mousemove", event => {
+    const hit = drawn.findLast(([, x, y, wide]) => event.offsetX >= x && event.offsetX < x + wide && event.offsetY >= y && event.offsetY < y + ROW);
+    const totals = totalsOf(figure.id);
+    canvas.title = hit ? strings[box.name[hit[0]]] + "\n" + number(totals[hit[0]]) + " " + figure.unit + ", " + share(totals[hit[0]], totals[0]) : "";
+});
+canvas.addEventListener("keydown", event => {
+    const totals = totalsOf(figure.id);
+    const beside = step => {
+        if (chosen === 0) return chosen;
+        const kids = kidsOf(box.parent[chosen], totals);
+        return kids[(kids.indexOf(chosen) + step + kids.length) % kids.length] ?? chosen;
+    };
+    const moves = {
+        ArrowDown: () => choose(kidsOf(chosen, totals)[0] ?? chosen),
+        ArrowUp: () => choose(chosen === 0 ? 0 : box.parent[chosen]),
+        ArrowRight: () => choose(beside(1)),
+        ArrowLeft: () => choose(beside(-1)),
+        Enter: () => zoom(chosen),
+        Escape: () => zoom(0),
+    };
+    if (!moves[event.key]) return;
+    event.preventDefault();
+    moves[event.key]();
+});
+$("zoom-out").addEventListener("click", () => zoom(0));
+window.addEventListener("resize", () => drawFlame());

@@ -1,0 +1,13 @@
+// Head
+document.title = head.command + " – heap profile";
+$("command").textContent = head.command + " (process " + head.pid + ")";
+for (const [name, text] of head.totals) $("totals").append(make("div", {}, make("dt", { text: name }), make("dd", { text })));
+for (const text of head.notes) $("notes").append(make("p", { class: "place", text }));
+for (const choice of figures) $("figure").append(make("option", { value: choice.id, text: choice.title }));
+$("controls").addEventListener("submit", event => event.preventDefault());
+$("theme").addEventListener("click", () => {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    drawFlame();
+});
