@@ -1,5 +1,5 @@
 //! A program with something to profile: threads, generics, closures, recursion, reallocation, and memory
-//! that is still alive at the end. `profiled FOLDER` writes the profile there, in every format.
+//! that is still alive at the end. `profiled FOLDER [ad-hoc|sampled]` writes the profile there, in every format.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -14,25 +14,32 @@ static ALLOC: heapledger::Alloc = heapledger::Alloc;
 const THREADS: usize = 4;
 const ROUNDS: usize = 200;
 const DEPTH: usize = 12;
+const SAMPLE_BYTES: u64 = 4096;
 
 fn main() {
     let folder = std::env::args_os().nth(1).expect("usage: profiled FOLDER");
     let file = |name: &str| Path::new(&folder).join(name);
     let metric = Metric::PeakBytes;
-    let _profiler = heapledger::Profiler::builder()
-        .output(Output::dhat(file("dhat.json")))
-        .output(Output::pprof(file("pprof.pb.gz")))
-        .output(Output::firefox(file("firefox.json")))
-        .output(Output::speedscope(file("speedscope.json")))
-        .output(Output::massif(file("massif.out")))
-        .output(Output::folded(file("folded.txt"), metric))
-        .output(Output::flame_graph(file("flame.svg"), metric))
-        .output(Output::diff_flame_graph(
-            file("diff.svg"),
-            file("dhat.json"),
-            metric,
-        ))
-        .build();
+    let kind = std::env::args().nth(2);
+    let builder = heapledger::Profiler::builder();
+    let _profiler = match kind.as_deref() {
+        Some("ad-hoc") => builder.ad_hoc(),
+        Some("sampled") => builder.sample_bytes(SAMPLE_BYTES),
+        _ => builder,
+    }
+    .output(Output::dhat(file("dhat.json")))
+    .output(Output::pprof(file("pprof.pb.gz")))
+    .output(Output::firefox(file("firefox.json")))
+    .output(Output::speedscope(file("speedscope.json")))
+    .output(Output::massif(file("massif.out")))
+    .output(Output::folded(file("folded.txt"), metric))
+    .output(Output::flame_graph(file("flame.svg"), metric))
+    .output(Output::diff_flame_graph(
+        file("diff.svg"),
+        file("dhat.json"),
+        metric,
+    ))
+    .build();
 
     let kept: Vec<BTreeMap<usize, String>> = thread::scope(|scope| {
         let workers: Vec<_> = (0..THREADS)
@@ -50,6 +57,7 @@ fn main() {
 
 #[inline(never)]
 fn work(id: usize) -> BTreeMap<usize, String> {
+    heapledger::ad_hoc_event(id + 1);
     let label = |round: usize| format!("thread {id}, round {round}");
     (0..ROUNDS)
         .map(|round| {

@@ -2,9 +2,11 @@
 //! own summary says.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use heapledger_formats::metric::Metric;
+use heapledger_formats::model::Profile;
 use heapledger_formats::read;
 use viewer_compat::firefox::Firefox;
 use viewer_compat::flame_graph::read_flame_graph;
@@ -90,4 +92,64 @@ fn every_viewer_agrees_with_the_summary() {
         let graph = read_flame_graph(&fs::read_to_string(file(name)).unwrap()).unwrap();
         assert_eq!(graph.total, peak, "{name}");
     }
+}
+
+/// The profile of a run of another kind, as its DHAT file has it, and what the run said.
+fn run(folder: &Path, kind: &str) -> (Profile, String) {
+    let run = Command::new(env!("CARGO_BIN_EXE_profiled"))
+        .arg(folder)
+        .arg(kind)
+        .output()
+        .unwrap();
+    let summary = String::from_utf8(run.stderr).unwrap();
+    assert!(run.status.success(), "{}: {summary}", run.status);
+    let profile = read::from_path(&folder.join("dhat.json")).unwrap();
+    (profile, summary)
+}
+
+#[test]
+fn what_a_run_does_not_have_keeps_no_other_file_from_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (profile, summary) = run(folder.path(), "ad-hoc");
+    // One event in each of four threads.
+    assert_eq!(sum(&profile, Metric::TotalBytes), 1 + 2 + 3 + 4);
+    let errors: Vec<&str> = summary
+        .lines()
+        .filter_map(|line| line.strip_prefix("heapledger: error: "))
+        .collect();
+    let why = "the profile has no peak-bytes; it has: total-bytes, total-blocks";
+    assert_eq!(errors.len(), 4, "{summary}");
+    for (error, name) in errors
+        .iter()
+        .zip(["massif.out", "folded.txt", "flame.svg", "diff.svg"])
+    {
+        assert!(error.contains(name) && error.contains(why), "{error}");
+        assert!(!folder.path().join(name).exists(), "{name}");
+    }
+    let pprof = open_in_pprof(&folder.path().join("pprof.pb.gz")).unwrap();
+    assert_eq!(pprof.totals["units/units"], 10);
+    assert_eq!(pprof.totals["events/count"], 4);
+    let firefox = Firefox::open(&folder.path().join("firefox.json")).unwrap();
+    assert_eq!(firefox.functions("t-0", None).unwrap().sum(), 10);
+}
+
+#[test]
+fn a_sampled_run_shows_its_estimates_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (profile, _) = run(folder.path(), "sampled");
+    let extension = profile.extension.as_ref().unwrap();
+    assert_eq!(extension.sample_bytes, Some(4096));
+    let totals = |metric| sum(&profile, metric);
+    let pprof = open_in_pprof(&folder.path().join("pprof.pb.gz")).unwrap();
+    assert_eq!(
+        pprof.totals["alloc_space/bytes"],
+        totals(Metric::TotalBytes)
+    );
+    assert_eq!(pprof.totals["peak_space/bytes"], totals(Metric::PeakBytes));
+    let massif = open_in_ms_print(&folder.path().join("massif.out")).unwrap();
+    let last = massif.snapshots.last().map(|&(_, bytes)| bytes);
+    assert_eq!(last, Some(totals(Metric::EndBytes)));
+    let svg = fs::read_to_string(folder.path().join("flame.svg")).unwrap();
+    let graph = read_flame_graph(&svg).unwrap();
+    assert_eq!(graph.total, totals(Metric::PeakBytes));
 }
