@@ -94,3 +94,8 @@ pub use touch::Touch;
 #[cfg(doc)]
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
+
+/// The guide's examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/testing.md")]
+mod guide_to_testing {}

@@ -73,7 +73,7 @@ const fn peer(name: &'static str, program: &'static str) -> PeerUse {
     }
 }
 
-pub(crate) const PEERS: [PeerUse; 6] = [
+pub(crate) const PEERS: [PeerUse; 10] = [
     peer("none", "peer-none"),
     PeerUse {
         option: Some("idle"),
@@ -92,5 +92,23 @@ pub(crate) const PEERS: [PeerUse; 6] = [
         frame_pointers: true,
         on_request: true,
         ..peer("none-fp", "peer-none")
+    },
+    PeerUse {
+        option: Some("counts"),
+        on_request: true,
+        ..peer("counts", "peer-heapledger-scope")
+    },
+    PeerUse {
+        on_request: true,
+        ..peer("scope", "peer-heapledger-scope")
+    },
+    PeerUse {
+        on_request: true,
+        ..peer("allocation-counter", "peer-allocation-counter")
+    },
+    PeerUse {
+        is_slow: true,
+        on_request: true,
+        ..peer("dhat-rs-testing", "peer-dhat-rs-testing")
     },
 ];

@@ -1,9 +1,9 @@
 //! The side of the child processes: one workload under one allocator.
 
 use crate::usage::Usage;
-use crate::work;
+use crate::work::{self, Done, Work};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a profiler says of its run, for the driver to compare.
 #[derive(Clone, Copy, Debug)]
@@ -23,37 +23,79 @@ pub trait Peer {
     fn totals(running: &Self::Running) -> Option<Totals>;
 }
 
+/// What the driver says a child is to do.
+struct Task {
+    work: Work,
+    output: PathBuf,
+    option: Option<String>,
+}
+
+impl Task {
+    /// # Panics
+    /// If the arguments are not the driver's.
+    fn from_arguments() -> Self {
+        let mut arguments = std::env::args().skip(1);
+        let mut next = |what: &str| {
+            arguments
+                .next()
+                .unwrap_or_else(|| panic!("no {what} given"))
+        };
+        let workload = next("workload");
+        let parameter = next("parameter").parse().expect("a number");
+        let output = PathBuf::from(next("output"));
+        Self {
+            work: work::prepare(&workload, parameter),
+            output,
+            option: arguments.next(),
+        }
+    }
+}
+
 /// Runs what the arguments say: workload, parameter, output file, and
 /// perhaps `idle`, which leaves the profiler out.
 ///
 /// # Panics
 /// If the arguments are not the driver's.
 pub fn main<P: Peer>() {
-    let mut arguments = std::env::args().skip(1);
-    let mut next = |what: &str| {
-        arguments
-            .next()
-            .unwrap_or_else(|| panic!("no {what} given"))
-    };
-    let workload = next("workload");
-    let parameter = next("parameter").parse().expect("a number");
-    let output = PathBuf::from(next("output"));
-    let is_idle = arguments.next().is_some_and(|option| option == "idle");
-
-    let work = work::prepare(&workload, parameter);
-    let running = (!is_idle).then(|| P::start(&output));
+    let task = Task::from_arguments();
+    let is_idle = task.option.is_some_and(|option| option == "idle");
+    let running = (!is_idle).then(|| P::start(&task.output));
     let (cpu, start) = (Usage::own().cpu, Instant::now());
-    let done = work();
+    let done = (task.work)();
     let wall = start.elapsed();
     let usage = Usage::own();
     let totals = running.as_ref().and_then(P::totals);
     let end = Instant::now();
     drop(running);
-    let end = end.elapsed();
+    tell(done, usage.cpu - cpu, wall, end.elapsed(), usage, totals);
+}
 
+/// As [`main`], for tools that measure a closure: `measure` is given the work and
+/// the option.
+///
+/// # Panics
+/// If the arguments are not the driver's.
+pub fn measured(measure: impl FnOnce(Work, Option<&str>) -> (Done, Totals)) {
+    let task = Task::from_arguments();
+    let (cpu, start) = (Usage::own().cpu, Instant::now());
+    let (done, totals) = measure(task.work, task.option.as_deref());
+    let wall = start.elapsed();
+    let usage = Usage::own();
+    let cpu = usage.cpu - cpu;
+    tell(done, cpu, wall, Duration::ZERO, usage, Some(totals));
+}
+
+fn tell(
+    done: Done,
+    cpu: Duration,
+    wall: Duration,
+    end: Duration,
+    usage: Usage,
+    totals: Option<Totals>,
+) {
     println!("checksum={}", done.checksum);
     println!("operations={}", done.operations);
-    println!("cpu_ns={}", (usage.cpu - cpu).as_nanos());
+    println!("cpu_ns={}", cpu.as_nanos());
     println!("wall_ns={}", wall.as_nanos());
     println!("end_ns={}", end.as_nanos());
     println!("working_rss={}", usage.peak_rss_bytes);

@@ -18,7 +18,9 @@ Usage: cargo run --release -p comparison -- [options]
   --slow-rounds N    rounds in which dhat-rs takes part (default 1)
   --workloads A,B    only these: json words syn channels mixed pairs sites
   --peers A,B        only these: none idle heapledger heapscope dhat-rs none-fp
-                     (none is always measured; none-fp only if named)
+                     (none is always measured; none-fp only if named), and, only if
+                     named, how tests measure: counts scope (heapledger without and
+                     with stacks) allocation-counter dhat-rs-testing
 ";
 
 /// What was measured, by the indices of case and peer.

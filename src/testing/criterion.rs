@@ -38,6 +38,9 @@ pub struct Blocks;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bytes;
 
+/// Criterion refuses an iteration that takes nothing; this is shown as 0.
+const NOTHING: f64 = 1e-9;
+
 /// A measurement that has begun.
 #[derive(Debug)]
 pub struct Begun {
@@ -83,7 +86,10 @@ macro_rules! measurement {
             }
 
             fn to_f64(&self, value: &u64) -> f64 {
-                *value as f64
+                match *value {
+                    0 => NOTHING,
+                    value => value as f64,
+                }
             }
 
             fn formatter(&self) -> &dyn ValueFormatter {
