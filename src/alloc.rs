@@ -205,55 +205,57 @@ impl<A: GlobalAlloc> Alloc<A> {
         layout: Layout,
         contents: Contents,
     ) -> *mut u8 {
-        let is_touching = recording.is_touching() && layout.size() < LARGE_BYTES;
-        if !is_touching && !recording.is_sampled() {
-            // SAFETY: the caller's promises are this method's.
-            return unsafe { self.rare_alloc(recording, layout, contents) };
-        }
-        // SAFETY: the caller's promises are the inner allocator's.
-        let block = self.served(|inner| unsafe {
-            match contents {
-                Contents::Zeros => inner.alloc_zeroed(layout),
-                _ => inner.alloc(layout),
+        let call = || {
+            // SAFETY: the caller's promises are the inner allocator's.
+            self.served(|inner| unsafe {
+                match contents {
+                    Contents::Zeros => inner.alloc_zeroed(layout),
+                    _ => inner.alloc(layout),
+                }
+            })
+        };
+        if recording.is_sampled() {
+            let block = call();
+            if !block.is_null() && !recording.is_shut() {
+                ENGINE.sample(recording.word(), block as usize, layout.size());
             }
-        });
-        if is_touching {
+            return block;
+        }
+        if recording.is_touching() && layout.size() < LARGE_BYTES {
+            let block = call();
             if !block.is_null() {
                 ENGINE.on_touched_alloc(block as usize, layout.size(), contents);
             }
             return block;
         }
-        if !block.is_null() && !recording.is_shut() {
-            ENGINE.sample(recording.word(), block as usize, layout.size());
-        }
-        block
+        // SAFETY: the caller's promises are this method's.
+        unsafe { self.rare_alloc(recording, layout, contents) }
     }
 
     /// # Safety
     /// As for [`GlobalAlloc::dealloc`].
     #[inline(never)]
     unsafe fn special_dealloc(&self, watching: Watching, block: *mut u8, layout: Layout) {
-        if ENGINE.is_mapped(block as usize) {
+        // SAFETY: the caller's promises are the inner allocator's.
+        let call = || self.served(|inner| unsafe { inner.dealloc(block, layout) });
+        if watching.has_mapped() && ENGINE.is_mapped(block as usize) {
             return ENGINE.free_mapped(block as usize, layout.size());
+        }
+        if watching.is_sampled() {
+            if ENGINE.may_have_sampled(block as usize) {
+                ENGINE.on_sampled_free(block as usize, layout.size());
+            }
+            return call();
         }
         if watching.is_touching() {
             ENGINE.on_touched_free(block as usize, layout.size());
-            // SAFETY: the caller's promises are the inner allocator's.
-            return self.served(|inner| unsafe { inner.dealloc(block, layout) });
+            return call();
         }
-        let Some(recording) = watching.heap() else {
-            // SAFETY: as above.
-            return self.served(|inner| unsafe { inner.dealloc(block, layout) });
-        };
-        if !recording.is_sampled() {
+        match watching.heap() {
             // SAFETY: the caller's promises are this method's.
-            return unsafe { self.rare_dealloc(recording, block, layout) };
+            Some(recording) => unsafe { self.rare_dealloc(recording, block, layout) },
+            None => call(),
         }
-        if ENGINE.may_have_sampled(block as usize) {
-            ENGINE.on_sampled_free(block as usize, layout.size());
-        }
-        // SAFETY: the caller's promises are the inner allocator's.
-        self.served(|inner| unsafe { inner.dealloc(block, layout) });
     }
 
     /// Of a sampled block that is reallocated nothing goes on: the new block is

@@ -133,6 +133,10 @@ pub(crate) unsafe extern "C" fn calloc(count: usize, bytes_each: usize) -> *mut 
 /// As C says of `free`.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn free(block: *mut c_void) {
+    if ENGINE.is_mapped(block.addr()) {
+        // Of Rust code, against the rules.
+        return ENGINE.free_mapped(block.addr(), ENGINE.mapped_bytes(block.addr()));
+    }
     about_to_free(block);
     // SAFETY: the caller's promise.
     served(|| unsafe { real::free(block) });
@@ -165,6 +169,10 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mu
     if block.is_null() {
         // SAFETY: what `realloc` of null is.
         return unsafe { malloc(bytes) };
+    }
+    if ENGINE.is_mapped(block.addr()) {
+        // SAFETY: the caller's promise.
+        return unsafe { realloc_mapped(block, bytes) };
     }
     let Some(recording) = recording() else {
         // SAFETY: the caller's promise.
@@ -282,6 +290,24 @@ unsafe fn realloc_beside_scopes(
         let _ = sizes.insert(address, bytes);
     }
     new
+}
+
+/// A block of Rust code, against the rules, that is a mapping of the profiler's own.
+///
+/// # Safety
+/// As for [`realloc`].
+#[cold]
+unsafe fn realloc_mapped(block: *mut c_void, bytes: usize) -> *mut c_void {
+    // SAFETY: a new block; then the caller's promise, for as much as both hold.
+    unsafe {
+        let new = malloc(bytes);
+        if !new.is_null() {
+            let kept = ENGINE.mapped_bytes(block.addr()).min(bytes);
+            new.copy_from_nonoverlapping(block, kept);
+            free(block);
+        }
+        new
+    }
 }
 
 /// # Safety

@@ -31,9 +31,10 @@ const fn case(workload: &'static str, parameter: usize, label: &'static str, kin
     }
 }
 
-pub(crate) const CASES: [Case; 14] = [
+pub(crate) const CASES: [Case; 15] = [
     case("json", 20, "JSON, 20 MB", Kind::Program),
     case("words", 20, "words, 20 MB", Kind::Program),
+    case("btree", 10, "sort and BTreeMap", Kind::Program),
     case("syn", 0, "syn", Kind::Program),
     case("channels", 1, "channels, 1 thread", Kind::Threads),
     case("channels", 2, "channels, 2 threads", Kind::Threads),
@@ -47,6 +48,10 @@ pub(crate) const CASES: [Case; 14] = [
     case("sites", 10_000, "10,000 stacks", Kind::Sites),
     case("sites", 224_000, "224,000 stacks", Kind::Sites),
 ];
+
+/// heapledger as by default, and without the estimate of bytes written.
+pub(crate) const HEAPLEDGER: &str = "heapledger";
+pub(crate) const NO_TOUCH: &str = "no-touch";
 
 /// A peer, and how it is used.
 #[derive(Debug)]
@@ -73,13 +78,13 @@ const fn peer(name: &'static str, program: &'static str) -> PeerUse {
     }
 }
 
-pub(crate) const PEERS: [PeerUse; 10] = [
+pub(crate) const PEERS: [PeerUse; 11] = [
     peer("none", "peer-none"),
     PeerUse {
         option: Some("idle"),
         ..peer("idle", "peer-heapledger")
     },
-    peer("heapledger", "peer-heapledger"),
+    peer(HEAPLEDGER, "peer-heapledger"),
     PeerUse {
         frame_pointers: true,
         ..peer("heapscope", "peer-heapscope")
@@ -110,5 +115,10 @@ pub(crate) const PEERS: [PeerUse; 10] = [
         is_slow: true,
         on_request: true,
         ..peer("dhat-rs-testing", "peer-dhat-rs-testing")
+    },
+    PeerUse {
+        option: Some("no-touch"),
+        on_request: true,
+        ..peer(NO_TOUCH, "peer-heapledger")
     },
 ];

@@ -20,6 +20,11 @@ pub trait Peer {
     /// Starts recording with the tool's defaults.
     fn start(output: &Path) -> Self::Running;
 
+    /// As `start`, without the tool's estimate of bytes written, if it has one.
+    fn start_without_touch(output: &Path) -> Self::Running {
+        Self::start(output)
+    }
+
     fn totals(running: &Self::Running) -> Option<Totals>;
 }
 
@@ -52,14 +57,19 @@ impl Task {
 }
 
 /// Runs what the arguments say: workload, parameter, output file, and
-/// perhaps `idle`, which leaves the profiler out.
+/// perhaps `idle`, which leaves the profiler out, or `no-touch`, which leaves out its
+/// estimate of bytes written.
 ///
 /// # Panics
 /// If the arguments are not the driver's.
 pub fn main<P: Peer>() {
     let task = Task::from_arguments();
-    let is_idle = task.option.is_some_and(|option| option == "idle");
-    let running = (!is_idle).then(|| P::start(&task.output));
+    let is_idle = task.option.as_deref() == Some("idle");
+    let start = match task.option.as_deref() {
+        Some("no-touch") => P::start_without_touch,
+        _ => P::start,
+    };
+    let running = (!is_idle).then(|| start(&task.output));
     let (cpu, start) = (Usage::own().cpu, Instant::now());
     let done = (task.work)();
     let wall = start.elapsed();

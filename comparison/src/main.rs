@@ -7,7 +7,7 @@ mod runs;
 mod tables;
 
 use builds::Builds;
-use cases::{CASES, Case, PEERS, PeerUse};
+use cases::{CASES, Case, HEAPLEDGER, NO_TOUCH, PEERS, PeerUse};
 use runs::{Measured, Runner};
 use std::collections::BTreeMap;
 
@@ -16,11 +16,13 @@ Usage: cargo run --release -p comparison -- [options]
 
   --rounds N         measure N times, peers in turn in each round (default 5)
   --slow-rounds N    rounds in which dhat-rs takes part (default 1)
-  --workloads A,B    only these: json words syn channels mixed pairs sites
-  --peers A,B        only these: none idle heapledger heapscope dhat-rs none-fp
-                     (none is always measured; none-fp only if named), and, only if
-                     named, how tests measure: counts scope (heapledger without and
-                     with stacks) allocation-counter dhat-rs-testing
+  --workloads A,B    only these: json words btree syn channels mixed pairs sites
+  --peers A,B        only these: none idle heapledger heapscope dhat-rs none-fp no-touch
+                     (none is always measured; none-fp and no-touch only if named), and,
+                     only if named, how tests measure: counts scope (heapledger without
+                     and with stacks) allocation-counter dhat-rs-testing
+  --touch            what the estimate of bytes written costs: short for
+                     --workloads json,words,btree --peers heapledger,no-touch
 ";
 
 /// What was measured, by the indices of case and peer.
@@ -49,6 +51,11 @@ impl Options {
                 "--slow-rounds" => options.slow_rounds = number(&value()?)?,
                 "--workloads" => {
                     options.workloads = Some(names(&value()?, CASES.map(|case| case.workload))?);
+                }
+                "--touch" => {
+                    let workloads = ["json", "words", "btree"].map(str::to_string);
+                    options.workloads = Some(workloads.into());
+                    options.peers = Some([HEAPLEDGER, NO_TOUCH].map(str::to_string).into());
                 }
                 "--peers" => options.peers = Some(names(&value()?, PEERS.map(|peer| peer.name))?),
                 _ => return Err(HELP.into()),

@@ -1,7 +1,7 @@
 //! Results as Markdown.
 
 use crate::Results;
-use crate::cases::{CASES, Case, Kind, PEERS};
+use crate::cases::{CASES, Case, HEAPLEDGER, Kind, NO_TOUCH, PEERS};
 use crate::runs::Measured;
 use std::fmt::Write;
 
@@ -40,6 +40,10 @@ pub(crate) fn all(results: &Results) -> String {
     add(
         "Allocation and free of 64 bytes",
         Table::ratios(results, is_pairs, per_operation, nanoseconds),
+    );
+    add(
+        "The estimate of bytes written: with it, as a multiple of without",
+        Table::touch(results),
     );
     add("End of the run", Table::ends(results));
     add("Counted", Table::totals(results));
@@ -110,6 +114,34 @@ impl Table {
             });
             format!("{:.0} ns · {ratio:.2}×", spread.median)
         })
+    }
+
+    fn touch(results: &Results) -> Self {
+        let peer = |name| PEERS.iter().position(|peer| peer.name == name);
+        let mut table = Self {
+            peers: Vec::new(),
+            rows: Vec::new(),
+        };
+        let (Some(with), Some(without)) = (peer(HEAPLEDGER), peer(NO_TOUCH)) else {
+            return table;
+        };
+        table.peers.push(with);
+        for (index, case) in CASES.iter().enumerate() {
+            let runs = |peer| results.get(&(index, peer));
+            let (Some(with), Some(without)) = (runs(with), runs(without)) else {
+                continue;
+            };
+            let ratio = |value: fn(&Measured) -> f64| {
+                Spread::of(with, value).median / Spread::of(without, value).median
+            };
+            let cell = format!(
+                "CPU {:.3}×, resident {:.3}×",
+                ratio(|run| run.cpu),
+                ratio(|run| run.working_rss)
+            );
+            table.rows.push((case.label, vec![cell]));
+        }
+        table
     }
 
     fn ends(results: &Results) -> Self {

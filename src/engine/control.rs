@@ -157,6 +157,18 @@ impl Watching {
         self.word & (Control::UNUSUAL | Control::ARENA) == 0
     }
 
+    /// Whether blocks may lie in such a mapping.
+    #[inline(always)]
+    pub(crate) fn has_mapped(self) -> bool {
+        self.word & Control::ARENA != 0
+    }
+
+    /// Whether heap is recorded, some of its blocks.
+    #[inline(always)]
+    pub(crate) fn is_sampled(self) -> bool {
+        self.word & Control::SAMPLED != 0
+    }
+
     /// Whether it is but that blocks are measured, and may lie in such a mapping.
     #[inline(always)]
     pub(crate) fn is_touching(self) -> bool {

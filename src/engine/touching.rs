@@ -4,7 +4,7 @@
 //! Only called by the thread that has the block in its hands, inside of the gate;
 //! but for [`Engine::measure_live`].
 
-use crate::capture::registers::{Door, Registers};
+use crate::capture::registers::{self, Door, Registers};
 use crate::capture::rules::Rules;
 use crate::clock;
 use crate::engine::control::Control;
@@ -110,6 +110,10 @@ impl Engine {
 
     /// As [`Engine::on_alloc`].
     #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_on_touched_alloc")
+    )]
     pub(crate) fn on_touched_alloc(
         &'static self,
         address: usize,
@@ -117,6 +121,46 @@ impl Engine {
         contents: Contents,
     ) {
         let door = Door::here::<2>();
+        let block = (address, bytes, contents);
+        let Some(inside) = self.enter_open_gate() else {
+            // SAFETY: of this function, which stays until all is done.
+            unsafe { self.first_touched_alloc(Registers::here(), door, block) };
+            return registers::stay();
+        };
+        // SAFETY: of this function.
+        let Some(site) = (unsafe { Self::last_site(&inside.thread.walker, door) }) else {
+            // SAFETY: as above.
+            unsafe { self.touched_alloc_elsewhere(inside, Registers::here(), door, block) };
+            return registers::stay();
+        };
+        let book = &mut inside.thread.book;
+        if contents == Contents::Undefined
+            && (1..=SMALL_BYTES).contains(&bytes)
+            && book.touch.is_on()
+        {
+            let entry = self.begin_small(site, address, bytes);
+            if self
+                .recorder
+                .alloc_entry_if_usual(book, entry, address, bytes)
+            {
+                return;
+            }
+        }
+        self.unusual_touched_alloc(inside, site, block);
+    }
+
+    /// As [`Self::on_touched_alloc`], where the gate may be closed.
+    ///
+    /// # Safety
+    /// As for [`Engine::stack`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn first_touched_alloc(
+        &'static self,
+        start: Registers,
+        door: Door,
+        block: (usize, usize, Contents),
+    ) {
         let Some(inside) = self.enter(Operation::Alloc) else {
             return;
         };
@@ -124,32 +168,52 @@ impl Engine {
             inside.thread.ignored.set(inside.thread.ignored.get() + 1);
             return;
         }
-        // SAFETY: of this function.
-        let site = unsafe {
-            Self::last_site(&inside.thread.walker, door)
-                .or_else(|| self.other_site(inside.thread, Registers::here(), door))
-        };
-        let book = &inside.thread.book.touch;
-        let entry = site.map(|site| self.begin_touch(book, site, address, bytes, contents));
-        self.record_block(inside.thread, entry, address, bytes);
+        // SAFETY: the caller's promise.
+        unsafe { self.touched_alloc_elsewhere(inside, start, door, block) };
     }
 
-    /// The site of a stack that is not the last one.
+    /// Records a block whose stack is not the last one, and leaves the gate.
     ///
     /// # Safety
     /// As for [`Engine::stack`].
     #[inline(never)]
-    unsafe fn other_site(
+    unsafe fn touched_alloc_elsewhere(
         &self,
-        thread: &mut Thread,
+        inside: Inside<'_>,
         start: Registers,
         door: Door,
-    ) -> Option<SiteId> {
+        block: (usize, usize, Contents),
+    ) {
         // SAFETY: the caller's promise.
-        let site = unsafe { self.site_at(thread, start) }?;
-        let rule = self.rule_at(start.pc);
-        thread.walker.remember(door, rule, site.get());
-        Some(site)
+        let site = unsafe { self.site_at(inside.thread, start) };
+        if let Some(site) = site {
+            let rule = self.rule_at(start.pc);
+            let walker = &mut inside.thread.walker;
+            walker.remember(door, rule, site.get());
+        }
+        self.record_touched_block(inside.thread, site, block);
+    }
+
+    #[inline(never)]
+    fn unusual_touched_alloc(
+        &self,
+        inside: Inside<'_>,
+        site: SiteId,
+        block: (usize, usize, Contents),
+    ) {
+        self.record_touched_block(inside.thread, Some(site), block);
+    }
+
+    #[inline(always)]
+    fn record_touched_block(
+        &self,
+        thread: &mut Thread,
+        site: Option<SiteId>,
+        (address, bytes, contents): (usize, usize, Contents),
+    ) {
+        let book = &thread.book.touch;
+        let entry = site.map(|site| self.begin_touch(book, site, address, bytes, contents));
+        self.record_block(thread, entry, address, bytes);
     }
 
     /// Records a block that was allocated in an unusual way.
@@ -161,21 +225,42 @@ impl Engine {
         &self,
         thread: &mut Thread,
         start: Registers,
-        (address, bytes, contents): (usize, usize, Contents),
+        block: (usize, usize, Contents),
     ) {
         // SAFETY: the caller's promise.
         let site = unsafe { self.site_at(thread, start) };
-        let book = &thread.book.touch;
-        let entry = site.map(|site| self.begin_touch(book, site, address, bytes, contents));
-        self.record_block(thread, entry, address, bytes);
+        self.record_touched_block(thread, site, block);
     }
 
     /// As [`Engine::on_free`].
     #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_on_touched_free")
+    )]
     pub(crate) fn on_touched_free(&'static self, address: usize, bytes: usize) {
-        if let Some(inside) = self.enter(Operation::Free) {
-            self.free_touched(inside.thread, address, bytes);
+        let Some(inside) = self.enter_open_gate() else {
+            return self.first_touched_free(address, bytes);
+        };
+        let book = &mut inside.thread.book;
+        match self.recorder.free_small_if_usual(book, address, bytes) {
+            Some(site) => Self::end_small(&book.touch, site, address, bytes),
+            None => self.unusual_touched_free(inside, address, bytes),
         }
+    }
+
+    /// As [`Self::on_touched_free`], where the gate may be closed.
+    #[cold]
+    #[inline(never)]
+    fn first_touched_free(&'static self, address: usize, bytes: usize) {
+        if let Some(inside) = self.enter(Operation::Free) {
+            self.unusual_touched_free(inside, address, bytes);
+        }
+    }
+
+    #[inline(never)]
+    fn unusual_touched_free(&self, inside: Inside<'_>, address: usize, bytes: usize) {
+        self.free_touched(inside.thread, address, bytes);
     }
 
     #[inline(always)]
@@ -189,6 +274,10 @@ impl Engine {
 
     /// As [`Engine::before_realloc`].
     #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_before_touched_realloc")
+    )]
     pub(crate) fn before_touched_realloc(
         &'static self,
         address: usize,
@@ -202,6 +291,10 @@ impl Engine {
 
     /// As [`Engine::after_realloc`].
     #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_after_touched_realloc")
+    )]
     pub(crate) fn after_touched_realloc(
         &'static self,
         taken: Option<Taken>,
@@ -243,16 +336,26 @@ impl Engine {
         if !book.is_on() {
             return Entry::of(site);
         }
-        if contents == Contents::Undefined && bytes <= SMALL_BYTES && bytes > 0 {
-            // SAFETY: a fresh block, whose contents nobody knows.
-            pattern::fill(unsafe { part(address, 0..bytes) }, 0);
-            self.note_more(address, More::of(bytes, 0));
-            return Entry::measured(site, Measured::Pattern, bytes);
+        if contents == Contents::Undefined && (1..=SMALL_BYTES).contains(&bytes) {
+            return self.begin_small(site, address, bytes);
         }
         self.begin_other(book, site, address, bytes, contents)
     }
 
+    /// Fills a small block.
+    #[inline(always)]
+    fn begin_small(&self, site: SiteId, address: usize, bytes: usize) -> Entry {
+        // SAFETY: a fresh block, whose contents nobody knows.
+        pattern::fill(unsafe { part(address, 0..bytes) }, 0);
+        self.note_more(address, More::of(bytes, 0));
+        Entry::measured(site, Measured::Pattern, bytes)
+    }
+
     #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_begin_other")
+    )]
     fn begin_other(
         &self,
         book: &TouchBook,
@@ -311,16 +414,23 @@ impl Engine {
     #[inline(always)]
     pub(super) fn end_touch(&self, book: &TouchBook, entry: Entry, address: usize, bytes: usize) {
         if entry.how() == Measured::Pattern && bytes <= SMALL_BYTES {
-            // SAFETY: the block's owner is in the middle of freeing it; it was
-            // filled when it was fresh.
-            let changed = pattern::changed(unsafe { filled_part(address, 0..bytes) }, 0);
-            book.add_small(entry.site(), bytes, changed.bytes, bytes - changed.end);
+            Self::end_small(book, entry.site(), address, bytes);
         } else if entry.how() != Measured::Not {
             self.end_other(book, entry, address, bytes);
         }
     }
 
+    /// Looks at a small block that was filled.
+    #[inline(always)]
+    fn end_small(book: &TouchBook, site: SiteId, address: usize, bytes: usize) {
+        // SAFETY: the block's owner is in the middle of freeing it; it was filled
+        // when it was fresh, or when it grew.
+        let changed = pattern::changed(unsafe { filled_part(address, 0..bytes) }, 0);
+        book.add_small(site, bytes, changed.bytes, bytes - changed.end);
+    }
+
     #[inline(never)]
+    #[cfg_attr(heapledger_exact, unsafe(export_name = "__asan_heapledger_end_other"))]
     fn end_other(&self, book: &TouchBook, entry: Entry, address: usize, bytes: usize) {
         let weight = match entry.how() {
             Measured::Not | Measured::Represented | Measured::Mapped => return,
@@ -358,6 +468,10 @@ impl Engine {
 
     /// The block is at `address` now. How it is measured from now on.
     #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_after_resize")
+    )]
     pub(super) fn after_resize(
         &self,
         book: &TouchBook,
@@ -431,6 +545,12 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn is_mapped(&self, address: usize) -> bool {
         self.arena.contains(address)
+    }
+
+    /// The size of a block that [`Self::is_mapped`].
+    #[cfg(feature = "interpose")]
+    pub(crate) fn mapped_bytes(&self, address: usize) -> usize {
+        self.arena.bytes(address)
     }
 
     /// The program asks for a block of [`LARGE_BYTES`] or more.

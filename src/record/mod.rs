@@ -54,7 +54,7 @@ use snapshot::{
     AllocatorTime, CountedAccesses, Counts, Node, SiteAccesses, SiteCounts, Totals, Touched,
 };
 use time_counters::{SiteTimeSum, TimeSum};
-use touch_counters::TouchSum;
+use touch_counters::{SMALL_BYTES, TouchSum};
 
 /// The tables that all threads share.
 #[derive(Debug)]
@@ -179,6 +179,55 @@ impl Recorder {
         }
         slot.clear();
         true
+    }
+
+    /// As [`Self::alloc_if_usual`], of a block of which more than its site is known.
+    #[inline(always)]
+    pub(crate) fn alloc_entry_if_usual(
+        &self,
+        book: &mut Book,
+        entry: Entry,
+        address: usize,
+        bytes: usize,
+    ) -> bool {
+        let Some(slot) = self.blocks.slot_at(address) else {
+            return false;
+        };
+        if slot.site().and_then(Entry::from_word).is_some() {
+            return false;
+        }
+        let Some(now) = clock::counter() else {
+            return false;
+        };
+        let change = Change::alloc(bytes, now);
+        if !book.count_if_usual(entry.site(), &change, now, &self.sites, &self.peak) {
+            return false;
+        }
+        slot.set(entry.word());
+        true
+    }
+
+    /// As [`Self::free_if_usual`], of a small block that began as the pattern. Its
+    /// site.
+    #[inline(always)]
+    pub(crate) fn free_small_if_usual(
+        &self,
+        book: &mut Book,
+        address: usize,
+        bytes: usize,
+    ) -> Option<SiteId> {
+        let slot = self.blocks.slot_at(address)?;
+        let entry = slot.site().and_then(Entry::from_word)?;
+        if entry.how() != Measured::Pattern || bytes > SMALL_BYTES {
+            return None;
+        }
+        let now = clock::counter()?;
+        let change = Change::free(bytes, now);
+        if !book.count_if_usual(entry.site(), &change, now, &self.sites, &self.peak) {
+            return None;
+        }
+        slot.clear();
+        Some(entry.site())
     }
 
     /// The block of `bytes` at `address` is about to be freed. Blocks that

@@ -132,11 +132,17 @@ impl TouchBook {
     /// A small block that began as the pattern.
     #[inline(always)]
     pub(crate) fn add_small(&self, site: SiteId, bytes: usize, written: usize, tail: usize) {
+        match self.always.get(site.get() as usize) {
+            Some(always) => always.add(1, bytes as u64, written as u64, tail as u64),
+            None => self.add_first(site, bytes, written, tail),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_first(&self, site: SiteId, bytes: usize, written: usize, tail: usize) {
         if let Some(always) = self.always.get_or_map(site.get() as usize) {
-            always.blocks.add(1);
-            always.bytes.add(bytes as u64);
-            always.written.add(written as u64);
-            always.tail.add(tail as u64);
+            always.add(1, bytes as u64, written as u64, tail as u64);
         }
     }
 
@@ -151,10 +157,7 @@ impl TouchBook {
             return;
         }
         if let Some(always) = self.always.get_or_map(site) {
-            always.blocks.add(blocks);
-            always.bytes.add(measure.bytes);
-            always.written.add(measure.written);
-            always.tail.add(measure.tail);
+            always.add(blocks, measure.bytes, measure.written, measure.tail);
         }
         if measure.at_most != measure.written
             && let Some(sampled) = self.sampled.get_or_map(site)
@@ -214,6 +217,16 @@ struct AlwaysMeasured {
 
 // SAFETY: atomics, for which zero is valid.
 unsafe impl Zeroable for AlwaysMeasured {}
+
+impl AlwaysMeasured {
+    #[inline(always)]
+    fn add(&self, blocks: u64, bytes: u64, written: u64, tail: u64) {
+        self.blocks.add(blocks);
+        self.bytes.add(bytes);
+        self.written.add(written);
+        self.tail.add(tail);
+    }
+}
 
 #[derive(Debug)]
 struct Sampled {

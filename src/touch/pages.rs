@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// Entries of the kernel's table that are read at a time, onto the stack.
 #[cfg(target_os = "linux")]
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 
 /// The kernel does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,23 +28,41 @@ fn pattern_at(offset: usize) -> u64 {
 #[inline]
 pub(crate) fn fill(part: &mut [MaybeUninit<u8>], offset: usize) {
     let word = pattern_at(offset);
-    if part.len() < 8 {
+    let bytes = part.len();
+    if bytes < 8 {
         for (byte, pattern) in part.iter_mut().zip(word.to_le_bytes()) {
             byte.write(pattern);
         }
         return;
     }
-    let last = part.len() - 8;
     let start = part.as_mut_ptr().cast::<u8>();
+    if bytes < LANES {
+        // SAFETY: the first and the last 8 bytes of the part.
+        unsafe {
+            start.cast::<u64>().write_unaligned(word.to_le());
+            let last = turned(word, bytes).to_le();
+            start.add(bytes - 8).cast::<u64>().write_unaligned(last);
+        }
+        return;
+    }
+    let last = bytes - LANES;
     let mut at = 0;
     while at < last {
-        // SAFETY: `at + 8 <= part.len()`.
-        unsafe { start.add(at).cast::<u64>().write_unaligned(word.to_le()) };
-        at += 8;
+        // SAFETY: `at + LANES <= bytes`.
+        unsafe { write_lanes(start.add(at), word) };
+        at += LANES;
     }
-    let word = word.rotate_right(8 * (last % 8) as u32);
-    // SAFETY: the last 8 bytes of the part.
-    unsafe { start.add(last).cast::<u64>().write_unaligned(word.to_le()) };
+    // SAFETY: the last bytes of the part.
+    unsafe { write_lanes(start.add(last), turned(word, bytes)) };
+}
+
+/// # Safety
+/// [`LANES`] bytes can be written to.
+#[inline(always)]
+unsafe fn write_lanes(at: *mut u8, word: u64) {
+    let word = word.to_le();
+    // SAFETY: the caller's promise.
+    unsafe { at.cast::<[u64; 2]>().write_unaligned([word, word]) };
 }
 
 /// What was written to a part, filled before, that begins at `offset` in its
@@ -72,13 +90,107 @@ pub(crate) fn nonzero_word_bytes(part: &[u8]) -> usize {
 }
 
 /// Bytes that differ from `word`, repeated.
-#[inline]
+#[inline(always)]
 fn differing(bytes: &[u8], word: u64) -> Changed {
+    match bytes.len() {
+        0..8 => differing_in_a_word(short_word(bytes) ^ word, bytes.len()),
+        8..LANES => differing_in_two_words(bytes, word),
+        LANES..=LANES_MAX => differing_in_lanes(bytes, word),
+        _ => differing_in_many(bytes, word),
+    }
+}
+
+/// Up to 7 bytes as the low ones of a word.
+#[inline(always)]
+fn short_word(bytes: &[u8]) -> u64 {
+    let count = bytes.len();
+    let half = |at: usize| {
+        let half = bytes[at..at + 4].try_into().expect("4 bytes");
+        u64::from(u32::from_le_bytes(half)) << (8 * at)
+    };
+    match count {
+        0 => 0,
+        // The middle ones overlap.
+        4.. => half(0) | half(count - 4),
+        _ => {
+            let byte = |at: usize| u64::from(bytes[at]) << (8 * at);
+            byte(0) | byte(count / 2) | byte(count - 1)
+        }
+    }
+}
+
+/// Of the first `bytes` of a word, up to 8.
+#[inline(always)]
+fn differing_in_a_word(found: u64, bytes: usize) -> Changed {
+    let found = match bytes {
+        0..8 => found & ((1 << (8 * bytes)) - 1),
+        _ => found,
+    };
+    Changed {
+        bytes: nonzero_bytes(found),
+        end: 8 - found.leading_zeros() as usize / 8,
+    }
+}
+
+#[inline(always)]
+fn differing_in_two_words(bytes: &[u8], word: u64) -> Changed {
+    let last = bytes.len() - 8;
+    let first = word_at(bytes, 0) ^ word;
+    // Those of the last word that are not in the first.
+    let rest = (word_at(bytes, last) ^ turned(word, last)) >> 8 >> (8 * (7 - last));
+    let (first, rest) = (differing_in_a_word(first, 8), differing_in_a_word(rest, 8));
+    Changed {
+        bytes: first.bytes + rest.bytes,
+        end: if rest.end > 0 {
+            8 + rest.end
+        } else {
+            first.end
+        },
+    }
+}
+
+/// Any number of bytes.
+#[inline(never)]
+fn differing_in_many(bytes: &[u8], word: u64) -> Changed {
     let end = end_of_differing(bytes, word);
     Changed {
         bytes: count_differing(&bytes[..end], word),
         end,
     }
+}
+
+/// A byte's count of equal lanes overflows beyond.
+const LANES_MAX: usize = 255 * LANES;
+
+/// The usual case, of a block that is written up to its end, in one piece.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn differing_in_lanes(bytes: &[u8], word: u64) -> Changed {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi64x};
+    let count = bytes.len();
+    // SAFETY: SSE2 is part of the architecture; the last 16 bytes.
+    let differs = unsafe {
+        let found = _mm_loadu_si128(bytes.as_ptr().add(count - LANES).cast());
+        let expected = _mm_set1_epi64x(turned(word, count) as i64);
+        !_mm_movemask_epi8(_mm_cmpeq_epi8(found, expected)) as u16
+    };
+    if differs == 0 {
+        return differing_in_many(bytes, word);
+    }
+    let (whole, rest) = (count / LANES * LANES, count % LANES);
+    // SAFETY: as many bytes there are.
+    let equal = equal_in_lanes(unsafe { bytes.get_unchecked(..whole) }, word);
+    let in_rest = (u32::from(differs) << rest >> LANES).count_ones() as usize;
+    Changed {
+        bytes: whole - equal + in_rest,
+        end: count - differs.leading_zeros() as usize,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn differing_in_lanes(bytes: &[u8], word: u64) -> Changed {
+    differing_in_many(bytes, word)
 }
 
 /// One past the last byte that differs, or 0. Goes from the end: most blocks

@@ -8,6 +8,7 @@ use heapledger::{HeapStats, Profiler};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("placement/same_counts", same_operations, same_counts),
+    Scenario::new("placement/same_written", written_blocks, same_written),
     Scenario::new("placement/storm_odd", stormy, |child| {
         storm_agrees(child, "odd")
     }),
@@ -70,6 +71,68 @@ fn same_counts(child: Child) {
     assert_eq!(system.lines().count(), 6, "{system}");
     assert_eq!(counts("odd"), system);
     assert_eq!(counts("mimalloc"), system);
+}
+
+#[inline(never)]
+fn written_block(numbers: &mut Numbers) -> u64 {
+    let align = numbers.align();
+    let mut block = Block::aligned(1 + numbers.size() % 4_096, align);
+    let mut written = 1 + numbers.below(block.bytes());
+    block.write(0, written);
+    if numbers.below(2) == 0 {
+        let more = 1 + numbers.below(3_000);
+        let bytes = block.bytes() + more;
+        block.resize(bytes.min(4_096));
+        // Of the last byte it may be known already.
+        if written < block.bytes() {
+            block.write(block.bytes() - 1, 1);
+            written += 1;
+        }
+        block.resize(1 + numbers.below(block.bytes()));
+    }
+    block.free();
+    written as u64
+}
+
+#[inline(never)]
+fn large_written_block(bytes: usize) {
+    let mut block = Block::aligned(bytes, 16);
+    block.write(1_000, 2_000);
+    block.resize(bytes * 2);
+    block.free();
+}
+
+fn written_blocks() {
+    let _profiler = Profiler::new_heap();
+    let mut numbers = Numbers::new(SEED);
+    let written = (0..5_000).map(|_| written_block(&mut numbers)).sum();
+    tell("written", written);
+    for bytes in [5_000, 100_000, 200_000, 1_000_000] {
+        large_written_block(bytes);
+    }
+}
+
+/// What is written is found wherever the block lies, and whoever moves it.
+fn same_written(child: Child) {
+    drop(child);
+    for allocator in ["system", "odd", "mimalloc"] {
+        let child = Child::of("placement/same_written").allocator(allocator);
+        let ended = child.run().exited_with(0);
+        let profile = ended.profile();
+        let small = profile.touch_in("written_block");
+        assert_eq!((small.blocks, small.unmeasured_blocks), (5_000, 0));
+        assert_eq!(small.written_bytes, ended.told("written"), "{allocator}");
+        let large = profile.touch_in("large_written_block");
+        assert_eq!(
+            (large.blocks, large.unmeasured_blocks),
+            (4, 0),
+            "{allocator}"
+        );
+        assert_eq!(
+            (large.bytes, large.written_bytes),
+            (2 * 1_305_000, 4 * 2_000)
+        );
+    }
 }
 
 fn stormy() {

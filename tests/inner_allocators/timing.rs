@@ -4,7 +4,7 @@
 use crate::allocator::{BURNED_BY_ALLOC, BURNED_BY_FREE, BURNING};
 use crate::support::Scenario;
 use crate::support::blocks::Block;
-use heapledger::Profiler;
+use heapledger::{Profiler, Touch};
 use std::sync::atomic::Ordering::Relaxed;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -139,7 +139,7 @@ fn work() {
 }
 
 fn shares() {
-    let _profiler = Profiler::builder().timing(true).build();
+    let _profiler = Profiler::builder().timing(true).touch(Touch::Off).build();
     work();
 }
 

@@ -1,6 +1,7 @@
 //! The work under heapledger.
 
 use comparison::child::{Peer, Totals, main as child};
+use heapledger::Touch;
 use std::path::Path;
 
 #[global_allocator]
@@ -12,10 +13,11 @@ impl Peer for Heapledger {
     type Running = heapledger::Profiler;
 
     fn start(output: &Path) -> heapledger::Profiler {
-        heapledger::Profiler::builder()
-            .file_name(output)
-            .quiet()
-            .build()
+        quiet(output).build()
+    }
+
+    fn start_without_touch(output: &Path) -> heapledger::Profiler {
+        quiet(output).touch(Touch::Off).build()
     }
 
     fn totals(_running: &heapledger::Profiler) -> Option<Totals> {
@@ -26,6 +28,10 @@ impl Peer for Heapledger {
             peak_bytes: stats.max_bytes as u64,
         })
     }
+}
+
+fn quiet(output: &Path) -> heapledger::ProfilerBuilder {
+    heapledger::Profiler::builder().file_name(output).quiet()
 }
 
 fn main() {

@@ -4,6 +4,7 @@
 //! work alone. Each workload returns a checksum, so that no child can do less
 //! than the others unnoticed.
 
+mod btree;
 mod channels;
 mod json;
 mod mixed;
@@ -31,6 +32,7 @@ pub fn prepare(workload: &str, parameter: usize) -> Work {
     match workload {
         "json" => json::prepare(parameter),
         "words" => words::prepare(parameter),
+        "btree" => btree::prepare(parameter),
         "syn" => sources::prepare(parameter),
         "channels" => channels::prepare(parameter),
         "mixed" => mixed::prepare(parameter),
