@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares the stacks that the walk finds, with and without its memo, with those that the
-# platform's unwinder finds: a million random ones in each of the builds below. Takes minutes.
+# platform's unwinder finds: a million random ones in each of the builds below, and in the one with
+# frame pointers those that the walk by them finds. Takes minutes.
 #
 # Usage: scripts/check-stacks.sh [captures]
 set -euo pipefail
@@ -15,11 +16,12 @@ check() {
     printf '%-28s ' "$name"
     HEAPLEDGER_TEST_CAPTURES=$captures RUSTFLAGS=$flags \
         cargo test --quiet --package heapledger --lib --target-dir "$target/check-stacks/${name// /-}" "$@" \
-        -- random_stacks_are_the_platforms | grep '^test result'
+        -- random_stacks_are_the_platforms frame_pointers | grep '^test result'
 }
 
 check "debug" ""
 check "release" "" --release
-check "frame pointers" "-C force-frame-pointers=yes" --release
+HEAPLEDGER_TEST_FRAME_POINTERS=1 \
+    check "frame pointers" "-C force-frame-pointers=yes" --release
 check "fat LTO, stripped" "" --release --config 'profile.release.lto="fat"' --config 'profile.release.strip=true'
 check "optimized for size" "" --release --config 'profile.release.opt-level="z"'

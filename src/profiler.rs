@@ -3,6 +3,7 @@
 mod exact;
 
 use crate::alloc::ENGINE;
+use crate::capture::back_end::BackEnd;
 use crate::capture::module_map;
 use crate::clock::{Moment, Scale};
 use crate::engine::RunSettings;
@@ -162,6 +163,7 @@ impl Profiler {
             timing: false,
             touch: None,
             touch_in_dhat: false,
+            frame_pointers: false,
             quiet: false,
             file_name: None,
             outputs: Vec::new(),
@@ -252,6 +254,7 @@ pub struct ProfilerBuilder {
     /// None: the default of the mode.
     touch: Option<Touch>,
     touch_in_dhat: bool,
+    frame_pointers: bool,
     quiet: bool,
     file_name: Option<PathBuf>,
     outputs: Vec<Output>,
@@ -349,6 +352,21 @@ impl ProfilerBuilder {
     /// ```
     pub fn touch_in_dhat(mut self, touch_in_dhat: bool) -> Self {
         self.touch_in_dhat = touch_in_dhat;
+        self
+    }
+
+    /// Walks stacks by frame pointers instead of unwind rules: for programs that run code
+    /// without unwind information, such as some that make code at run time. All of the
+    /// program must be built with `-C force-frame-pointers=yes`; if it is not, a line on
+    /// standard error says so, and stacks are walked by rules. Frames of the C library, which
+    /// keeps no frame pointers, are missing, and what lies beyond them may be.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let _profiler = heapledger::Profiler::builder().frame_pointers(true).build();
+    /// ```
+    pub fn frame_pointers(mut self, frame_pointers: bool) -> Self {
+        self.frame_pointers = frame_pointers;
         self
     }
 
@@ -553,6 +571,7 @@ impl ProfilerBuilder {
     /// Starts the run, and tells what is wrong with it.
     fn begin(self) -> Result<(), AlreadyRunning> {
         let missing = self.missing();
+        let frame_pointers = self.frame_pointers;
         let tasks = helper::Tasks {
             signal: self.snapshot_signal,
             window: self.window,
@@ -563,6 +582,9 @@ impl ProfilerBuilder {
             Installed(true) if !crate::interpose::is_in_place() => print_line(NOT_IN_PLACE),
             Installed(true) => {}
             Installed(false) => print_line(missing),
+        }
+        if frame_pointers && ENGINE.back_end() != BackEnd::FramePointers {
+            print_line(NO_FRAME_POINTERS);
         }
         if let Some(line) = exact::objection() {
             print_line(line);
@@ -591,6 +613,7 @@ impl ProfilerBuilder {
             exact: self.is_exact(),
             timed: self.times_calls(),
             touch: self.measures_touch(),
+            frame_pointers: self.frame_pointers,
             frame_limit: frames.saturating_add(PLUMBING_FRAMES),
             sample_bytes: self.sampling().unwrap_or(0),
             sample_seed: self.sample_seed.unwrap_or_else(random_seed),
@@ -721,6 +744,9 @@ impl ProfilerBuilder {
         .collect()
     }
 }
+
+const NO_FRAME_POINTERS: &str = "error: stacks cannot be walked by frame pointers, because the program does not keep \
+     them; build all of it with RUSTFLAGS=\"-C force-frame-pointers=yes\"";
 
 /// Whether the program's allocations come through [`Alloc`](struct@crate::Alloc).
 struct Installed(bool);
@@ -1012,7 +1038,7 @@ fn read(run: &Run) -> (Snapshot, u64) {
         modules: Vec::new(),
         sample_bytes: run.settings.sampling(),
         refusals,
-        capture: crate::capture::BACK_END,
+        capture: ENGINE.back_end(),
     };
     (snapshot, pause_ns)
 }

@@ -5,6 +5,7 @@
 //! Formats: LSB 5.0 "Exception Frames" (`.eh_frame_hdr`, augmentations) and
 //! the System V x86-64 psABI's DWARF register numbers; decoded by gimli.
 
+use crate::capture::back_end::{BackEnd, FramePointers, frame_pointers_are_kept};
 use crate::capture::loaded_object::{self, LoadedObject};
 use crate::capture::module_map::NotedModule;
 use crate::capture::module_notes::{ModuleNotes, Noted};
@@ -17,7 +18,7 @@ use gimli::{
     UnwindTableRow, X86_64,
 };
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 /// Storage for gimli's evaluation without an allocation: x86-64 code saves at
 /// most its 16 general registers and the return address.
@@ -34,6 +35,8 @@ type Context = UnwindContext<usize, SmallStorage>;
 /// which may be a signal handler's and have no more than 8 KiB in all.
 pub(crate) struct RuleDeriver {
     context: SpinLock<Option<ContextMemory>>,
+    /// A [`BackEnd`].
+    back_end: AtomicU8,
     notes: ModuleNotes,
     /// Where code lies that is never unloaded.
     permanent: [OnceRange; 2],
@@ -82,6 +85,7 @@ impl RuleDeriver {
     pub(crate) const fn new() -> Self {
         Self {
             context: SpinLock::new(None),
+            back_end: AtomicU8::new(BackEnd::Rules as u8),
             notes: ModuleNotes::new(),
             permanent: [const { OnceRange::new() }; 2],
             other_code: SpinLock::new(None),
@@ -121,23 +125,21 @@ impl RuleDeriver {
     #[inline(never)]
     /// `since_site` is the first site that can lead through its object.
     pub(crate) fn derive(&self, pc: u64, since_site: u32) -> Rule {
-        if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        if self.back_end() == BackEnd::Platform {
             return Rule::UNFIT;
         }
         // Before the lock: with an old C library this waits for the loader,
         // whose lock's holder may be about to derive a rule.
-        let Some(object) = LoadedObject::containing(pc) else {
+        let object = LoadedObject::containing(pc);
+        if let Some(object) = &object {
+            self.note(object, pc, since_site);
+        }
+        if self.back_end() == BackEnd::FramePointers {
+            return FramePointers::rule();
+        }
+        let Some(object) = object else {
             return Rule::NO_INFORMATION;
         };
-        if !self.is_permanent(pc)
-            && self.notes.note(&object.facts, since_site) == Noted::InPlaceOfAnother
-        {
-            let (start, end) = (object.facts.start, object.facts.end);
-            let mut other_code = self.other_code.lock();
-            let (low, high) = other_code.unwrap_or((start, end));
-            *other_code = Some((low.min(start), high.max(end)));
-            self.has_other_code.store(true, Relaxed);
-        }
         let mut memory = self.context.lock();
         let Some(ContextMemory(context)) = &mut *memory else {
             return Rule::NO_INFORMATION;
@@ -152,6 +154,36 @@ impl RuleDeriver {
 }
 
 impl RuleDeriver {
+    fn note(&self, object: &LoadedObject<'_>, pc: u64, since_site: u32) {
+        if !self.is_permanent(pc)
+            && self.notes.note(&object.facts, since_site) == Noted::InPlaceOfAnother
+        {
+            let (start, end) = (object.facts.start, object.facts.end);
+            let mut other_code = self.other_code.lock();
+            let (low, high) = other_code.unwrap_or((start, end));
+            *other_code = Some((low.min(start), high.max(end)));
+            self.has_other_code.store(true, Relaxed);
+        }
+    }
+
+    /// Chooses how stacks are taken. Called while nothing is recorded; what was derived
+    /// before holds no longer.
+    pub(crate) fn choose(&self, wants_frame_pointers: bool) {
+        self.back_end.store(BackEnd::Rules as u8, Relaxed);
+        let own_code = RuleDeriver::derive as *const () as u64;
+        let has_rules = self.derive(own_code, 0) != Rule::NO_INFORMATION;
+        let chosen = BackEnd::choose(wants_frame_pointers, has_rules, frame_pointers_are_kept);
+        self.back_end.store(chosen as u8, Relaxed);
+    }
+
+    pub(crate) fn back_end(&self) -> BackEnd {
+        match self.back_end.load(Relaxed) {
+            1 => BackEnd::FramePointers,
+            2 => BackEnd::Platform,
+            _ => BackEnd::Rules,
+        }
+    }
+
     /// Whether the code at an address is never unloaded.
     pub(crate) fn is_permanent(&self, address: u64) -> bool {
         self.permanent.iter().any(|range| range.contains(address))

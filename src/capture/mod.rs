@@ -15,12 +15,6 @@ pub(crate) mod loaded_object;
 pub(crate) mod cfi;
 pub(crate) mod walk;
 pub(crate) mod platform;
+pub(crate) mod back_end;
 pub(crate) mod module_map;
 pub(crate) mod module_notes;
-
-/// How stacks are taken here.
-pub(crate) const BACK_END: &str = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-    "unwind rules cached by return address"
-} else {
-    "the platform's unwinder"
-};

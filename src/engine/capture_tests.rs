@@ -1,6 +1,7 @@
 //! The walk against the platform's unwinder, on live stacks.
 
 use super::Engine;
+use crate::capture::back_end::{BUILT_WITH_FRAME_POINTERS, BackEnd};
 use crate::capture::registers::Registers;
 use crate::capture::stack_bounds::StackBounds;
 use crate::capture::walk::{MEMO_FRAMES, Walker};
@@ -146,6 +147,35 @@ fn random_stacks_are_the_platforms() {
         wanderer.captures
     });
     assert!(captures >= wanted);
+}
+
+#[test]
+fn stacks_by_frame_pointers_are_the_platforms_but_for_the_c_library() {
+    static BY_FRAME_POINTERS: Engine = Engine::new();
+    BY_FRAME_POINTERS.prepare_to_derive();
+    if !BUILT_WITH_FRAME_POINTERS {
+        BY_FRAME_POINTERS.deriver.choose(true);
+        assert_eq!(BY_FRAME_POINTERS.back_end(), BackEnd::Rules);
+        return;
+    }
+    #[inline(never)]
+    fn down(walker: &mut Walker, depth: u32) {
+        if depth > 0 {
+            down(walker, depth - 1);
+            return black_box(());
+        }
+        let [walked, _, platform] = BY_FRAME_POINTERS.compare_captures(walker);
+        // Down to the C library's start of a thread.
+        assert!(walked.len() > 200, "{walked:x?}");
+        assert_eq!(walked[..200], platform[..200]);
+        let outer = walked.len().min(platform.len()) - 3;
+        assert_eq!(walked[..outer], platform[..outer]);
+    }
+    BY_FRAME_POINTERS.deriver.choose(true);
+    assert_eq!(BY_FRAME_POINTERS.back_end(), BackEnd::FramePointers);
+    for _ in 0..2 {
+        with_walker(|walker| down(walker, 200));
+    }
 }
 
 #[test]

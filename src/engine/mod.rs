@@ -25,6 +25,7 @@ pub(crate) mod scopes;
 #[cfg(test)]
 mod capture_tests;
 
+use crate::capture::back_end::BackEnd;
 use crate::capture::cfi::RuleDeriver;
 use crate::capture::platform;
 use crate::capture::registers::{self, Door, Registers};
@@ -141,6 +142,8 @@ pub(crate) struct RunSettings {
     pub(crate) histograms: bool,
     /// Exact peaks with any number of threads.
     pub(crate) exact: bool,
+    /// Walk stacks by frame pointers, if the program keeps them.
+    pub(crate) frame_pointers: bool,
     /// Time calls of the inner allocator.
     pub(crate) timed: bool,
     /// Measure what is written to blocks.
@@ -202,6 +205,11 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn watches(&self) -> Option<Watching> {
         self.control.watches()
+    }
+
+    /// How stacks are taken in this run.
+    pub(crate) fn back_end(&self) -> BackEnd {
+        self.deriver.back_end()
     }
 
     /// Called before the first walk.
@@ -374,7 +382,7 @@ impl Engine {
             }
             None => self.recorder.site_of(book, &mut stack)?,
         };
-        if stack.ended == Ended::Truncated {
+        if stack.ended == Ended::Truncated && self.back_end() == BackEnd::Rules {
             truncated.set(truncated.get() + 1);
         }
         Some(site)
@@ -897,6 +905,7 @@ impl Engine {
         self.prepare_to_derive();
         thread_end::prepare(thread_ended);
         self.timing.start(settings.timed);
+        self.deriver.choose(settings.frame_pointers);
         let fence = if control::register_barrier() {
             0
         } else {

@@ -7,6 +7,7 @@
 //! anew. That costs nothing for code that is never unloaded: the program's own, and
 //! the C library's.
 
+use crate::capture::back_end::BackEnd;
 use crate::capture::module_map::NotedModule;
 use crate::capture::registers::Registers;
 use crate::capture::rules::{Rule, Rules};
@@ -60,7 +61,7 @@ impl Engine {
         self.forget_unloaded(thread);
         // SAFETY: the caller's promise.
         let mut stack = unsafe { self.stack(&mut thread.walker, start) };
-        if stack.ended == Ended::Truncated {
+        if stack.ended == Ended::Truncated && self.back_end() == BackEnd::Rules {
             thread.truncated.set(thread.truncated.get() + 1);
         }
         self.recorder.site_of(&mut thread.book, &mut stack)

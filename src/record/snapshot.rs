@@ -2,6 +2,7 @@
 //! state. `report` sees this and nothing else.
 
 pub(crate) use super::accesses::{Accesses, CountedAccesses, SiteAccesses};
+pub(crate) use crate::capture::back_end::BackEnd;
 #[cfg(test)]
 pub(crate) use crate::capture::module_map::BuildId;
 pub(crate) use crate::capture::module_map::{Module, NotedModule};
@@ -296,6 +297,6 @@ pub(crate) struct Snapshot {
     /// then all counts are estimates.
     pub(crate) sample_bytes: Option<u64>,
     pub(crate) refusals: Refusals,
-    /// Which capture back end took the stacks, for the summary.
-    pub(crate) capture: &'static str,
+    /// What took the stacks.
+    pub(crate) capture: BackEnd,
 }

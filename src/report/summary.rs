@@ -8,7 +8,7 @@ use super::frames::{Frame, FrameId, Place};
 use super::profile::{Point, Profile};
 use super::trim;
 use super::waste;
-use crate::record::snapshot::{Accesses, Counts, Kind};
+use crate::record::snapshot::{Accesses, BackEnd, Counts, Kind};
 
 /// Sites that are named.
 pub(super) const TOP_SITES: usize = 5;
@@ -80,6 +80,10 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
     }
     for sentence in allocator_time::lines(profile) {
         line(format_args!("{sentence}"));
+    }
+    let capture = profile.snapshot.capture;
+    if capture != BackEnd::Rules {
+        line(format_args!("Stacks were taken by {}.", capture.name()));
     }
     for sentence in limits(profile) {
         line(format_args!("{sentence}"));

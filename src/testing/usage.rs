@@ -1,7 +1,7 @@
 //! What a scope adds up to.
 
 use crate::alloc::ENGINE;
-use crate::capture::{self, module_map};
+use crate::capture::module_map;
 use crate::clock::Scale;
 use crate::engine::scopes::ScopeReading;
 use crate::profiler::command;
@@ -436,7 +436,7 @@ impl Detail {
                 modules: module_map::loaded_modules(),
                 sample_bytes: None,
                 refusals: Refusals::default(),
-                capture: capture::BACK_END,
+                capture: ENGINE.back_end(),
             };
             unloaded::tell_apart(&mut snapshot, &ENGINE.noted_modules());
             snapshot

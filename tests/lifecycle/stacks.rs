@@ -23,6 +23,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         },
         deep,
     ),
+    Scenario::new("stacks/no_frame_pointers", no_frame_pointers, |child| {
+        let ended = child.run().exited_with(0);
+        let line = "heapledger: error: stacks cannot be walked by frame pointers";
+        assert!(ended.stderr.contains(line), "{}", ended.stderr);
+        // By unwind rules, then.
+        assert_eq!(ended.profile().sum_in("no_frame_pointers").tbk, 1);
+    }),
     Scenario::new("stacks/small_stack", small_stack, |child| {
         let ended = child.run().exited_with(0);
         let sum = ended.profile().sum_in("recursion_to_the_end");
@@ -209,4 +216,10 @@ fn stack_needs_are_small(child: Child) {
             ended.stdout
         );
     }
+}
+
+#[inline(never)]
+fn no_frame_pointers() {
+    let _profiler = Profiler::builder().frame_pointers(true).build();
+    Block::new(10).free();
 }
