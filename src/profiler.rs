@@ -1038,7 +1038,7 @@ fn read(run: &Run) -> (Snapshot, u64) {
         modules: Vec::new(),
         sample_bytes: run.settings.sampling(),
         refusals,
-        capture: ENGINE.back_end(),
+        capture: ENGINE.back_end().name(),
     };
     (snapshot, pause_ns)
 }

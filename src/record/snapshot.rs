@@ -298,5 +298,5 @@ pub(crate) struct Snapshot {
     pub(crate) sample_bytes: Option<u64>,
     pub(crate) refusals: Refusals,
     /// What took the stacks.
-    pub(crate) capture: BackEnd,
+    pub(crate) capture: &'static str,
 }

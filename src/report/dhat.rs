@@ -238,7 +238,7 @@ impl<'a> Extension<'a> {
         let time = profile.snapshot.time;
         Extension {
             version: 1,
-            capture: profile.snapshot.capture.name(),
+            capture: profile.snapshot.capture,
             sample_bytes: profile.snapshot.sample_bytes,
             exact: Exactness {
                 peak: refusals.peak_slack_bytes == 0 && profile.snapshot.sample_bytes.is_none(),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::profile::Options;
 use super::trim::Trim;
 use crate::record::snapshot::{
-    Accesses, BackEnd, BuildId, Counts, Kind, Module, Node, Refusals, SampleSum, SiteCounts,
-    Snapshot, Totals, Touched,
+    Accesses, BuildId, Counts, Kind, Module, Node, Refusals, SampleSum, SiteCounts, Snapshot,
+    Totals, Touched,
 };
 
 /// Sites whose counts differ in every field, so that a mix-up of two shows.
@@ -77,7 +77,7 @@ pub(super) fn snapshot(kind: Kind, sites: &[(&[u64], Counts)]) -> Snapshot {
         modules: Vec::new(),
         sample_bytes: None,
         refusals: Refusals::default(),
-        capture: BackEnd::Rules,
+        capture: "by hand",
     }
 }
 

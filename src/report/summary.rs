@@ -82,8 +82,9 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
         line(format_args!("{sentence}"));
     }
     let capture = profile.snapshot.capture;
-    if capture != BackEnd::Rules {
-        line(format_args!("Stacks were taken by {}.", capture.name()));
+    let unusual = [BackEnd::FramePointers, BackEnd::Platform];
+    if unusual.iter().any(|back_end| back_end.name() == capture) {
+        line(format_args!("Stacks were taken by {capture}."));
     }
     for sentence in limits(profile) {
         line(format_args!("{sentence}"));

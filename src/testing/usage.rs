@@ -436,7 +436,7 @@ impl Detail {
                 modules: module_map::loaded_modules(),
                 sample_bytes: None,
                 refusals: Refusals::default(),
-                capture: ENGINE.back_end(),
+                capture: ENGINE.back_end().name(),
             };
             unloaded::tell_apart(&mut snapshot, &ENGINE.noted_modules());
             snapshot
