@@ -22,7 +22,7 @@ function drawTimeline() {
         make("p", { id: "peak-text", text: "Peak: " + number(peak[1]) + " bytes in " + number(peak[2]) + " blocks at " + number(peak[0]) + " of " + number(last) + " " + head.time }),
         picture);
     if (peak[6].length) {
-        panel.append(make("h3", { text: "Who held most at the peak" }), table(["bytes", "share", "site"], peak[6].map(([index, live]) => [number(live), share(live, peak[1]), label(index)])));
+        panel.append(make("h2", { text: "Who held most at the peak" }), table(["bytes", "share", "site"], peak[6].map(([index, live]) => [number(live), share(live, peak[1]), label(index)])));
     }
     const details = make("details", {}, make("summary", { text: "The curve as a table" }));
     const titles = ["time (" + head.time + ")", "live bytes", "live blocks", "allocated bytes", "allocated blocks"];

@@ -17,7 +17,7 @@ function drawWaste() {
         }
         const list = values[id];
         const rows = [...list.keys()].filter(index => list[index] > 0).sort((a, b) => list[b] - list[a]).slice(0, 15);
-        panel.append(make("h3", { text: title }));
+        panel.append(make("h2", { text: title }));
         if (!rows.length) {
             panel.append(make("p", { text: "None." }));
             continue;
