@@ -1016,11 +1016,16 @@ fn read(run: &Run) -> (Snapshot, u64) {
     let duration_us = since_start(end.ticks);
     let mut timeline = Vec::new();
     if run.settings.kind() == Kind::Heap {
+        let top_sites = recorder.top_sites(&sums);
         let marked = sums.timeline.iter().map(|moment| MomentInTime {
             at_us: since_start(moment.ticks),
             live_bytes: moment.live.bytes,
             live_blocks: moment.live.blocks,
             is_peak: false,
+            top: moment.top.map(|(site, bytes)| match top_sites.get(&site) {
+                Some(&index) => (index, bytes),
+                None => (0, 0),
+            }),
         });
         timeline = sums.totals.framing(marked, peak_at_us, duration_us);
     }

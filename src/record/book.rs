@@ -14,8 +14,9 @@ use crate::record::site_max::Joined;
 use crate::record::sites::{MAX_SITES, OVERFLOW, SiteId, Sites};
 use crate::record::snapshot::Totals;
 use crate::record::time_counters::TimeCounters;
-use crate::record::timeline::Moment;
+use crate::record::timeline::{Moment, TOP, Top};
 use crate::record::touch_counters::{TouchBook, TouchSum};
+use std::cmp::Reverse;
 
 /// Sites of one chunk of counters.
 pub(crate) const CHUNK: usize = 1 << 10;
@@ -107,12 +108,12 @@ impl Book {
         self.apply(site, change, sites, peak)?;
         let live = self.live_bytes.get() as i64;
         if change.can_shrink() && live < self.low {
-            self.left_range(peak, now);
+            self.left_range(sites, peak, now);
         } else if change.can_grow() && live >= self.high {
             if self.peaks_at_high && !peak.timeline.is_due(now) {
                 self.set_own_peak(peak, now);
             } else {
-                self.left_range(peak, now);
+                self.left_range(sites, peak, now);
             }
         }
         Ok(())
@@ -201,15 +202,15 @@ impl Book {
 
     #[cold]
     #[inline(never)]
-    fn left_range(&mut self, peak: &Peak, now: u64) {
+    fn left_range(&mut self, sites: &Sites, peak: &Peak, now: u64) {
         match self.mode {
-            Mode::Single => self.mark_moment(peak, now),
+            Mode::Single => self.mark_moment(sites, peak, now),
             Mode::Many | Mode::ManyExact => self.publish(peak, now),
         }
     }
 
     /// In single mode, after a change that was applied: marks a moment, and the peak if it is one.
-    fn mark_moment(&mut self, peak: &Peak, now: u64) {
+    fn mark_moment(&mut self, sites: &Sites, peak: &Peak, now: u64) {
         // A peak was not marked if it came before the slot was over. It may have lasted.
         if peak.at_ticks() > peak.timeline.last_ticks() {
             let at_peak = Amount {
@@ -219,14 +220,40 @@ impl Book {
             peak.timeline.mark(Moment {
                 ticks: peak.at_ticks(),
                 live: at_peak.plus(self.others),
+                ..Moment::default()
             });
         }
         let live = self.live().plus(self.others);
-        peak.timeline.mark(Moment { ticks: now, live });
+        let top = self.top_of_new_slot(sites, peak, now);
+        peak.timeline.mark(Moment {
+            ticks: now,
+            live,
+            top,
+        });
         if live.bytes >= peak.max_bytes() {
             peak.set(live.bytes, now);
         }
         self.set_range(peak);
+    }
+
+    /// The sites that hold most, if a slot begins, there are few enough of them, and this book has all
+    /// that is live.
+    fn top_of_new_slot(&self, sites: &Sites, peak: &Peak, now: u64) -> Top {
+        let mut top = Top::default();
+        let count = sites.last_number();
+        let is_all = self.others == Amount::default();
+        if !is_all || !peak.timeline.is_due(now) || count > peak.timeline.affordable_sites() {
+            return top;
+        }
+        for site in 1..=count {
+            let live = self.counters.get(site).map_or(0, SiteCounters::live_bytes);
+            // Of a site whose blocks came from a thread that has ended it may be less than nothing.
+            if live as i64 > top[TOP - 1].1 as i64 {
+                top[TOP - 1] = (site as u32, live);
+                top.sort_unstable_by_key(|&(_, bytes)| Reverse(bytes));
+            }
+        }
+        top
     }
 
     /// In single mode: the range around what is live now, up to the peak.

@@ -39,6 +39,7 @@ pub(crate) mod scope;
 use crate::capture::walk::Stack;
 use crate::clock::{self, Scale};
 use crate::exact;
+use std::collections::{HashMap, HashSet};
 #[cfg(test)]
 mod model_tests;
 
@@ -465,6 +466,16 @@ impl Recorder {
             }
         });
         sites.collect()
+    }
+
+    /// The index among the resolved sites of each number of the timeline's top sites.
+    pub(crate) fn top_sites(&self, sums: &Sums) -> HashMap<u32, u32> {
+        let top = sums.timeline.iter().flat_map(|moment| moment.top);
+        let wanted: HashSet<u32> = top.map(|(site, _)| site).collect();
+        let used = self.used_sites(sums).enumerate();
+        used.filter(|(_, (number, _, _))| wanted.contains(&(*number as u32)))
+            .map(|(index, (number, _, _))| (number as u32, index as u32))
+            .collect()
     }
 
     fn used_sites<'a>(

@@ -77,6 +77,12 @@ impl Model {
         })
     }
 
+    /// What the site holds that holds most.
+    fn largest(&self) -> u64 {
+        let sites = self.sites.keys().map(|&site| self.held(site).0);
+        sites.max().unwrap_or(0)
+    }
+
     /// Adds everything up; later equal peaks replace earlier ones.
     fn after_change(&mut self, changed: u64, allocated: Option<u64>) {
         let totals = &mut self.totals;
@@ -149,8 +155,8 @@ struct Outcome {
     model_sites: BTreeMap<u64, Counts>,
     timeline: Vec<timeline::Moment>,
     peak_ticks: u64,
-    /// What was live after each act: time, bytes, blocks.
-    history: Vec<(u64, u64, u64)>,
+    /// What was live after each act: time, bytes, blocks; and what the largest site held.
+    history: Vec<(u64, u64, u64, u64)>,
 }
 
 /// Ticks from one act to the next: a few of them make a slot of the timeline.
@@ -165,11 +171,11 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
         book.set_mode(mode, mode == Mode::ManyExact, &recorder.peak, 0);
     }
     let mut model = Model::default();
-    let mut history = vec![(0, 0, 0)];
+    let mut history = vec![(0, 0, 0, 0)];
     let mut now = 0;
     for act in acts {
         let totals = model.totals;
-        history.push((now, totals.live_bytes, totals.live_blocks));
+        history.push((now, totals.live_bytes, totals.live_blocks, model.largest()));
         now += STEP;
         match *act {
             Act::Alloc {
@@ -243,7 +249,8 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
             }
         }
     }
-    history.push((now, model.totals.live_bytes, model.totals.live_blocks));
+    let totals = model.totals;
+    history.push((now, totals.live_bytes, totals.live_blocks, model.largest()));
     now += STEP;
     let mut sums = Sums::default();
     sums.by_site
@@ -279,21 +286,24 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
 /// Every moment is as it was, and none is missing for longer than a slot, but where what was live
 /// had changed by less than the slack.
 fn check_timeline(outcome: &Outcome) -> Result<(), TestCaseError> {
-    let truth: HashMap<u64, (u64, u64)> = outcome
+    let truth: HashMap<u64, (u64, u64, u64)> = outcome
         .history
         .iter()
-        .map(|&(ticks, bytes, blocks)| (ticks, (bytes, blocks)))
+        .map(|&(ticks, bytes, blocks, largest)| (ticks, (bytes, blocks, largest)))
         .collect();
     // Nothing is live at the start.
     let mut levels = BTreeMap::from([(0, 0)]);
     for moment in &outcome.timeline {
+        let (bytes, blocks, largest) = truth[&moment.ticks];
         let live = (moment.live.bytes, moment.live.blocks);
-        prop_assert_eq!(live, truth[&moment.ticks], "at {}", moment.ticks);
+        prop_assert_eq!(live, (bytes, blocks), "at {}", moment.ticks);
+        let (_, top) = moment.top[0];
+        prop_assert!(top == 0 || top == largest, "{} at {}", top, moment.ticks);
         levels.insert(moment.ticks, live.0);
     }
     levels.insert(outcome.peak_ticks, outcome.totals.peak_bytes);
     let slack = (outcome.totals.peak_bytes / SLACK_DIVISOR).max(MOMENT_BYTES_MIN);
-    for &(ticks, bytes, _) in &outcome.history {
+    for &(ticks, bytes, ..) in &outcome.history {
         let (&since, &level) = levels.range(..=ticks).next_back().unwrap();
         let next = levels.range(ticks..).next().map(|(&next, _)| next);
         let is_near = bytes.abs_diff(level) <= slack

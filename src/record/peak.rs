@@ -178,6 +178,7 @@ impl Peak {
         self.timeline.mark(Moment {
             ticks: now,
             live: sum,
+            ..Moment::default()
         });
     }
 

@@ -142,6 +142,10 @@ impl Change {
 }
 
 impl SiteCounters {
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live_bytes.get()
+    }
+
     /// Whether this thread has never counted the site.
     #[inline(always)]
     pub(crate) fn is_unused(&self) -> bool {

@@ -48,12 +48,14 @@ impl Totals {
             live_bytes: self.peak_bytes,
             live_blocks: self.peak_blocks,
             is_peak: true,
+            ..MomentInTime::default()
         };
         let end = MomentInTime {
             at_us: duration_us,
             live_bytes: self.live_bytes,
             live_blocks: self.live_blocks,
             is_peak: false,
+            ..MomentInTime::default()
         };
         let mut moments = vec![MomentInTime::default()];
         // In the peak's own microsecond the peak is what counts.
@@ -271,6 +273,9 @@ pub(crate) struct MomentInTime {
     pub(crate) live_bytes: u64,
     pub(crate) live_blocks: u64,
     pub(crate) is_peak: bool,
+    /// What held most, as index into [`Snapshot::sites`], and its bytes; 0 for none. Known at some
+    /// moments of a program with one thread.
+    pub(crate) top: [(u32, u64); 3],
 }
 
 /// One consistent reading of everything recorded so far.

@@ -1,7 +1,7 @@
 //! What was live over time, in a table of fixed size.
 //!
 //! Time is cut into slots. Of each one the moment when most was live is kept, and the last moment that
-//! was *marked*; whoever counts marks a moment when live bytes have left the neighbourhood of the last
+//! was *marked*; and the first one, where it is known which sites held most then; whoever counts marks a moment when live bytes have left the neighbourhood of the last
 //! one, and at the first peak after a slot is over. So between two moments live bytes were about those
 //! of the first, but within a slot. When the table is full, each two slots become one, and the
 //! slots to come are twice as long.
@@ -13,7 +13,17 @@ use crate::record::peak::Amount;
 const SLOTS: usize = 256;
 
 /// No more moments than this can be read.
-pub(crate) const MOMENTS_MAX: usize = 2 * SLOTS;
+pub(crate) const MOMENTS_MAX: usize = 3 * SLOTS;
+
+/// Sites that are kept of a slot's first moment.
+pub(crate) const TOP: usize = 3;
+
+/// Looking at a site takes a few dozen ticks at most: so the search for the top ones takes a few per
+/// cent of the slot that it is made in.
+const SLOT_TICKS_A_SITE: u64 = 1 << 10;
+
+/// Sites that hold most, with their bytes: the largest first, 0 bytes for none.
+pub(crate) type Top = [(u32, u64); TOP];
 
 /// The first slots' length: a fraction of a millisecond, whatever the clock.
 pub(crate) const FIRST_SLOT_TICKS: u64 = 1 << 19;
@@ -23,6 +33,8 @@ pub(crate) const FIRST_SLOT_TICKS: u64 = 1 << 19;
 pub(crate) struct Moment {
     pub(crate) ticks: u64,
     pub(crate) live: Amount,
+    /// Where it is known.
+    pub(crate) top: Top,
 }
 
 #[derive(Debug)]
@@ -34,8 +46,11 @@ struct MomentCell {
 
 #[derive(Debug)]
 struct Slot {
+    first: MomentCell,
     most: MomentCell,
     last: MomentCell,
+    /// Of `first`.
+    top: [(Counter32, Counter64); TOP],
 }
 
 /// Written by whoever may write the [`Peak`](crate::record::peak::Peak) that it belongs to.
@@ -64,6 +79,7 @@ impl MomentCell {
                 bytes: self.bytes.get(),
                 blocks: self.blocks.get(),
             },
+            top: Top::default(),
         }
     }
 
@@ -77,14 +93,33 @@ impl MomentCell {
 impl Slot {
     const fn new() -> Self {
         Self {
+            first: MomentCell::new(),
             most: MomentCell::new(),
             last: MomentCell::new(),
+            top: [const { (Counter32::new(), Counter64::new()) }; TOP],
         }
     }
 
     fn begin(&self, moment: Moment) {
+        self.set_first(moment);
         self.most.set(moment);
         self.last.set(moment);
+    }
+
+    fn set_first(&self, moment: Moment) {
+        self.first.set(moment);
+        for ((site, bytes), (top_site, top_bytes)) in self.top.iter().zip(moment.top) {
+            site.set(top_site);
+            bytes.set(top_bytes);
+        }
+    }
+
+    fn first(&self) -> Moment {
+        let top = std::array::from_fn(|n| (self.top[n].0.get(), self.top[n].1.get()));
+        Moment {
+            top,
+            ..self.first.get()
+        }
     }
 
     fn go_on(&self, moment: Moment) {
@@ -112,8 +147,13 @@ impl Timeline {
         self.used.set(1);
         self.slots[0].begin(Moment {
             ticks: now,
-            live: Amount::default(),
+            ..Moment::default()
         });
+    }
+
+    /// Among how many sites the top ones may be looked for at the beginning of a slot.
+    pub(crate) fn affordable_sites(&self) -> usize {
+        (self.slot_ticks.get() / SLOT_TICKS_A_SITE) as usize
     }
 
     /// Whether the slot in use is over.
@@ -158,6 +198,7 @@ impl Timeline {
             let (most, other) = (first.most.get(), second.most.get());
             let last = second.last.get();
             let of_both = &self.slots[slot];
+            of_both.set_first(first.first());
             of_both.most.set(if other.live.bytes > most.live.bytes {
                 other
             } else {
@@ -173,9 +214,12 @@ impl Timeline {
     pub(crate) fn moments(&self) -> impl Iterator<Item = Moment> + '_ {
         let used = &self.slots[..(self.used.get() as usize).min(SLOTS)];
         used.iter().flat_map(|slot| {
-            let (most, last) = (slot.most.get(), slot.last.get());
-            let most = (most.ticks < last.ticks).then_some(most);
-            most.into_iter().chain([last])
+            let (first, most, last) = (slot.first(), slot.most.get(), slot.last.get());
+            let is_told = first.top[0].1 > 0;
+            let is_new = |moment: &Moment| !is_told || moment.ticks > first.ticks;
+            let most = Some(most).filter(|most| most.ticks < last.ticks && is_new(most));
+            let last = Some(last).filter(is_new);
+            is_told.then_some(first).into_iter().chain(most).chain(last)
         })
     }
 }
@@ -186,7 +230,11 @@ mod tests {
 
     fn moment(ticks: u64, bytes: u64) -> Moment {
         let live = Amount { bytes, blocks: 1 };
-        Moment { ticks, live }
+        Moment {
+            ticks,
+            live,
+            ..Moment::default()
+        }
     }
 
     fn seen(timeline: &Timeline) -> Vec<(u64, u64)> {
@@ -214,10 +262,33 @@ mod tests {
                 bytes: 1,
                 blocks: 0,
             }),
+            ..Moment::default()
         });
         assert_eq!(seen(&timeline).len(), 3, "no negative sum");
         timeline.reset(7);
         assert_eq!(seen(&timeline), [(7, 0)]);
+    }
+
+    #[test]
+    fn the_first_moment_is_kept_with_its_top() {
+        let timeline = Timeline::new();
+        timeline.reset(0);
+        let told = |slot: u64| Moment {
+            top: [(7, slot), (9, 1), (0, 0)],
+            ..moment(slot * FIRST_SLOT_TICKS, slot)
+        };
+        timeline.mark(told(1));
+        timeline.mark(moment(FIRST_SLOT_TICKS + 1, 80));
+        timeline.mark(moment(FIRST_SLOT_TICKS + 2, 70));
+        let levels: Vec<u64> = timeline.moments().map(|moment| moment.live.bytes).collect();
+        assert_eq!(levels, [0, 1, 80, 70]);
+        assert_eq!(timeline.moments().nth(1), Some(told(1)));
+        for slot in 2..=SLOTS as u64 {
+            timeline.mark(told(slot));
+        }
+        // Of each two slots the first one's is kept: that of the start has none.
+        let kept = timeline.moments().filter(|moment| moment.top[0].1 > 0);
+        assert_eq!(kept.take(2).collect::<Vec<_>>(), [told(2), told(4)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::accesses::{PointAccesses, run_lengths};
 use super::estimate::Intervals;
 use super::frames::FrameId;
 use super::profile::{Point, Profile};
-use crate::record::snapshot::{Accesses, AllocatorTime, Counts, Kind, MomentInTime, Touched};
+use crate::record::snapshot::{Accesses, AllocatorTime, Counts, Kind, Touched};
 
 /// Numbers above this are not exact in JavaScript.
 const MAX_NUMBER: u64 = 1 << 53;
@@ -137,16 +137,15 @@ struct Extension<'a> {
     accesses: Option<AccessLimits>,
     /// What was live over time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    timeline: Option<Timeline<'a>>,
+    timeline: Option<Timeline>,
     /// For names that were not to be had here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     modules: Vec<Module<'a>>,
 }
 
 #[derive(Serialize)]
-struct Timeline<'a> {
-    #[serde(serialize_with = "moments")]
-    moments: &'a [MomentInTime],
+struct Timeline {
+    moments: Vec<MomentOfTimeline>,
 }
 
 #[derive(Serialize)]
@@ -156,15 +155,35 @@ struct MomentOfTimeline {
     blocks: u64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     peak: bool,
+    /// Points that held most, as numbers of `pps`, with their bytes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    top: Vec<(u32, u64)>,
 }
 
-fn moments<S: Serializer>(moments: &[MomentInTime], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(moments.iter().map(|moment| MomentOfTimeline {
-        time: number(moment.at_us),
-        bytes: number(moment.live_bytes),
-        blocks: number(moment.live_blocks),
-        peak: moment.is_peak,
-    }))
+impl Timeline {
+    fn new(profile: &Profile<'_>) -> Timeline {
+        let points = profile.points_of_top_sites();
+        let moments = profile.snapshot.timeline.iter().map(|moment| {
+            let mut top: Vec<(u32, u64)> = Vec::new();
+            for (site, bytes) in moment.top.into_iter().filter(|&(_, bytes)| bytes > 0) {
+                let point = points[&site];
+                match top.iter_mut().find(|(known, _)| *known == point) {
+                    Some((_, sum)) => *sum += bytes,
+                    None => top.push((point, number(bytes))),
+                }
+            }
+            MomentOfTimeline {
+                time: number(moment.at_us),
+                bytes: number(moment.live_bytes),
+                blocks: number(moment.live_blocks),
+                peak: moment.is_peak,
+                top,
+            }
+        });
+        Timeline {
+            moments: moments.collect(),
+        }
+    }
 }
 
 /// A file that frames are of. Their addresses, as they are written, lie from `start` to before `end`.
@@ -258,9 +277,7 @@ impl<'a> Extension<'a> {
             cpu_ns: time.map(|time| number(time.program_ns())),
             profiler_cpu_ns: time.map(|time| number(time.profiler_ns)),
             accesses: AccessLimits::new(&profile.snapshot.accesses),
-            timeline: (profile.snapshot.kind == Kind::Heap).then_some(Timeline {
-                moments: &profile.snapshot.timeline,
-            }),
+            timeline: (profile.snapshot.kind == Kind::Heap).then(|| Timeline::new(profile)),
             modules: profile
                 .builds()
                 .map(|(path, build)| Module {

@@ -71,6 +71,8 @@ pub(crate) struct Profile<'a> {
     /// Points that were summed up in `[other]`.
     pub(crate) folded_points: u64,
     sums: Vec<Counts>,
+    /// Sites that are part of a sum, and of which.
+    merged_sites: Vec<(u32, u32)>,
     /// Beside `sums`, where allocator time was measured.
     time_sums: Vec<AllocatorTime>,
     accesses: AccessSums<'a>,
@@ -123,12 +125,41 @@ impl<'a> Profile<'a> {
             merged_points: 0,
             folded_points: 0,
             sums: Vec::new(),
+            merged_sites: Vec::new(),
             time_sums: Vec::new(),
             accesses: AccessSums::new(&snapshot.accesses),
             addresses: addresses.collect(),
             symbols,
             elided: HashMap::new(),
         }
+    }
+
+    /// The point that each of the timeline's top sites is part of; of one that was folded, `[other]`.
+    pub(crate) fn points_of_top_sites(&self) -> HashMap<u32, u32> {
+        let moments = self.snapshot.timeline.iter();
+        let mut points: HashMap<u32, u32> = moments
+            .flat_map(|moment| moment.top)
+            .filter(|&(_, bytes)| bytes > 0)
+            .map(|(site, _)| (site, self.points.len().saturating_sub(1) as u32))
+            .collect();
+        let merged = self.merged_sites.iter();
+        let of_sum: Vec<(u32, u32)> = merged
+            .filter(|(site, _)| points.contains_key(site))
+            .copied()
+            .collect();
+        for (index, point) in self.points.iter().enumerate() {
+            match point.counts {
+                CountsOf::Site(site) => {
+                    points.entry(site).and_modify(|point| *point = index as u32);
+                }
+                CountsOf::Sum(sum) => {
+                    for (site, _) in of_sum.iter().filter(|(_, of)| *of == sum) {
+                        points.insert(*site, index as u32);
+                    }
+                }
+            }
+        }
+        points
     }
 
     /// The files that frames are of, with their paths.
@@ -289,6 +320,7 @@ impl<'a> Profile<'a> {
                         self.sums.push(*self.counts(first));
                         self.time_sums.extend(self.time(first).copied());
                         first.counts = CountsOf::Sum(sum);
+                        self.merged_sites.push((site, sum));
                         sum
                     }
                 };
@@ -299,6 +331,7 @@ impl<'a> Profile<'a> {
                 // Before any are merged, a point is one site.
                 if let CountsOf::Site(site) = added_from {
                     self.accesses.add_site(sum, site);
+                    self.merged_sites.push((site, sum));
                 }
             } else {
                 let index = points.len() as u32;

@@ -13,13 +13,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("timeline/one_thread", steps, |child| {
         steps_are_seen(child, 0)
     }),
+    Scenario::new("timeline/top_points", steps, top_points_are_told),
     Scenario::new("timeline/many_threads", steps_beside_a_thread, |child| {
         // What the other threads may hold without saying so.
         steps_are_seen(child, MIB);
     }),
     Scenario::new("timeline/is_bounded", saw, |child| {
         let moments = moments(child);
-        assert!((100..=520).contains(&moments.len()), "{}", moments.len());
+        assert!((100..=771).contains(&moments.len()), "{}", moments.len());
         let highest = moments.iter().map(|moment| moment.bytes).max();
         assert!(highest >= Some(400 * 128 * 1024), "{highest:?}");
     }),
@@ -78,10 +79,15 @@ struct Moment {
 }
 
 #[track_caller]
-fn moments(child: Child) -> Vec<Moment> {
+fn file(child: Child) -> Value {
     let ended = child.run().exited_with(0);
     let text = fs::read_to_string(ended.path("dhat-heap.json")).expect("the profile");
-    let file: Value = serde_json::from_str(&text).expect("JSON");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[track_caller]
+fn moments(child: Child) -> Vec<Moment> {
+    let file = file(child);
     let sum = |key: &str| -> u64 {
         let points = file["pps"].as_array().expect("points").iter();
         points
@@ -128,4 +134,27 @@ fn steps_are_seen(child: Child, tolerance: u64) {
     for (mib, us) in shown {
         assert!(us >= least, "{mib} MiB are shown for {us} µs only");
     }
+}
+
+#[track_caller]
+fn top_points_are_told(child: Child) {
+    let file = file(child);
+    let number = |value: &Value| value.as_u64().expect("a number");
+    let moments = file["heapledger"]["timeline"]["moments"].as_array();
+    let mut told = 0;
+    for moment in moments.expect("a timeline") {
+        let (point, bytes) = (&moment["top"][0][0], &moment["top"][0][1]);
+        if bytes.as_u64().is_none_or(|bytes| bytes < MIB) {
+            continue;
+        }
+        assert!(number(bytes) <= number(&moment["bytes"]), "{moment}");
+        let frames = file["pps"][number(point) as usize]["fs"].as_array();
+        let is_ours = frames.expect("frames").iter().any(|frame| {
+            let text = file["ftbl"][number(frame) as usize].as_str();
+            text.expect("a text").contains("take_steps")
+        });
+        assert!(is_ours, "{moment} of {file:#}");
+        told += 1;
+    }
+    assert!(told > 0, "{file:#}");
 }
