@@ -168,6 +168,11 @@ impl<'a> Profile<'a> {
         builds.map(|build| (self.symbols.frames.text(build.path), build))
     }
 
+    /// Modules whose debug information is compressed, which is not read.
+    pub(crate) fn compressed_modules(&self) -> &[std::path::PathBuf] {
+        &self.symbols.compressed
+    }
+
     pub(crate) fn frames(&self) -> &Frames {
         &self.symbols.frames
     }

@@ -86,6 +86,12 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
     if unusual.iter().any(|back_end| back_end.name() == capture) {
         line(format_args!("Stacks were taken by {capture}."));
     }
+    for path in profile.compressed_modules() {
+        line(format_args!(
+            "No lines are known of {}: its debug information is compressed. Link it with -Wl,--compress-debug-sections=none.",
+            path.display()
+        ));
+    }
     for sentence in limits(profile) {
         line(format_args!("{sentence}"));
     }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use memmap2::{Mmap, UncheckedAdvice};
-use object::{Object, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::dwarf::{self, CodeFrame};
 use super::frames::{Frame, FrameId, Frames, Place, TextId};
@@ -26,6 +26,8 @@ pub(crate) struct Symbols {
     lists: Vec<FrameId>,
     /// The files that addresses lie in, for whoever looks names up later.
     pub(crate) builds: Vec<Build>,
+    /// Modules whose debug information is compressed, which is not read.
+    pub(crate) compressed: Vec<PathBuf>,
 }
 
 /// Which build of a file some frames are of.
@@ -192,6 +194,9 @@ impl FileResolver<'_> {
         }
         let release = || release_pages(debug_map.as_ref().unwrap_or(&map));
         let dwarf_file = debug_file.as_ref().unwrap_or(&file);
+        if is_compressed(dwarf_file) {
+            self.symbols.compressed.push(path.to_owned());
+        }
         dwarf::resolve(dwarf_file, &probes, release, |index, frames| {
             self.push(index, frames, elf_names[index], &mut functions);
         });
@@ -311,6 +316,12 @@ fn find_elf_names<'data>(
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn is_compressed(file: &object::File<'_>) -> bool {
+    file.section_by_name(".debug_info")
+        .and_then(|section| section.compressed_file_range().ok())
+        .is_some_and(|range| range.format != object::CompressionFormat::None)
 }
 
 fn has_dwarf(file: &object::File<'_>) -> bool {
@@ -461,4 +472,63 @@ fn group_by_file<'a>(
         group.sort_unstable_by_key(|at| (at.link_address, at.index));
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// A library with one function, linked so; and the texts of a frame in it.
+    fn frame_of_library(name: &str, flag: &str) -> (Symbols, String) {
+        let folder =
+            std::env::temp_dir().join(format!("heapledger-symbols-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (source, library) = (
+            folder.join(format!("{name}.c")),
+            folder.join(format!("{name}.so")),
+        );
+        std::fs::write(&source, "int the_function(int x) { return x * 3; }\n").unwrap();
+        let mut cc = Command::new("cc");
+        cc.args(["-g", "-shared", "-fPIC", flag, "-o"])
+            .args([&library, &source]);
+        assert!(cc.status().expect("a C compiler").success());
+        let bytes = std::fs::read(&library).unwrap();
+        let file = object::File::parse(&*bytes).unwrap();
+        let address = file
+            .symbols()
+            .find(|symbol| symbol.name() == Ok("the_function"))
+            .unwrap()
+            .address();
+        let nodes = [0, address + 5].map(|address| Node { parent: 0, address });
+        let module = Module {
+            path: library,
+            bias: 0,
+            start: 0,
+            end: u64::MAX,
+            build_id: Default::default(),
+            is_loaded: true,
+        };
+        let symbols = Symbols::resolve(&nodes, &[module]);
+        let frames = symbols.frames_of(symbols.id_of(address + 5));
+        let text = symbols.frames.display(frames[0]).to_string();
+        std::fs::remove_dir_all(&folder).ok();
+        (symbols, text)
+    }
+
+    #[test]
+    fn compressed_debug_information_is_told_of() {
+        let (symbols, text) = frame_of_library("plain", "-Wl,--compress-debug-sections=none");
+        assert!(
+            text.contains("the_function (") && text.contains("plain.c:1"),
+            "{text}"
+        );
+        assert!(symbols.compressed.is_empty());
+        let (symbols, text) = frame_of_library("packed", "-Wl,--compress-debug-sections=zlib");
+        assert!(
+            text.contains("the_function (in ") && text.contains("packed.so)"),
+            "{text}"
+        );
+        assert_eq!(symbols.compressed.len(), 1);
+    }
 }
