@@ -91,7 +91,15 @@ impl Engine {
             return;
         }
         let in_run = inside.thread.acted_on.get().records_run();
-        if inside.thread.scope.get() != 0 {
+        let (scope, thread) = (inside.thread.scope.get(), token(inside.thread));
+        if !in_run
+            && self
+                .recorder
+                .alloc_in_own_counts(thread, scope, address, bytes)
+        {
+            return;
+        }
+        if scope != 0 {
             let block = (address, bytes);
             self.new_block(&mut inside, start, block, Event::Alloc, in_run, None);
         } else if in_run {
@@ -158,7 +166,8 @@ impl Engine {
     /// The program is about to free a block, while scopes are open.
     #[inline(never)]
     pub(crate) fn on_free_beside_scopes(&'static self, address: usize, bytes: usize) {
-        if !self.may_know(address) {
+        // A thread in a scope mostly frees what it has allocated there.
+        if !is_in_scope() && !self.may_know(address) {
             return;
         }
         let Some(inside) = self.enter(Operation::Free) else {
@@ -181,6 +190,9 @@ impl Engine {
         };
         let scopes = &self.recorder.scopes;
         let thread = token(inside.thread);
+        if self.recorder.free_in_own_counts(thread, tag, bytes) {
+            return;
+        }
         if scopes.admit(tag.slot(), thread) || scopes.is_stale(tag) {
             let keeps_time = tag.ordinal() != 0;
             let now = if keeps_time { clock::ticks() } else { 0 };

@@ -54,6 +54,50 @@ impl Recorder {
         }))
     }
 
+    /// As [`Self::alloc_in_scope`], of what is usual in a scope that keeps counts
+    /// only: no thread but this one uses it, and it lies in no other. False: nothing
+    /// was done.
+    #[inline(always)]
+    pub(crate) fn alloc_in_own_counts(
+        &self,
+        thread: ThreadToken,
+        scope: u32,
+        address: usize,
+        bytes: usize,
+    ) -> bool {
+        let slot = self
+            .scopes
+            .get(scope)
+            .filter(|slot| slot.is_own_counts(thread));
+        let Some(slot) = slot else {
+            return false;
+        };
+        let value = Tag::new(scope, 0, false).value();
+        match self.blocks.insert(address, value) {
+            Ok(None) => {
+                slot.count(0, Event::Alloc, bytes, 0, &None);
+                true
+            }
+            // Not usual.
+            Ok(Some(before)) => self.put_value(address, before).is_err(),
+            Err(_) => false,
+        }
+    }
+
+    /// The same for a free.
+    #[inline(always)]
+    pub(crate) fn free_in_own_counts(&self, thread: ThreadToken, tag: Tag, bytes: usize) -> bool {
+        if tag.ordinal() != 0 || tag.is_in_run() {
+            return false;
+        }
+        let slot = self.scopes.get(tag.slot());
+        let Some(slot) = slot.filter(|slot| slot.is_own_counts(thread)) else {
+            return false;
+        };
+        slot.count(0, Event::Free, bytes, 0, &None);
+        true
+    }
+
     /// The scope cannot tell so many stacks apart: it misses this block.
     #[cold]
     fn alloc_beside_scope(

@@ -127,6 +127,12 @@ impl Slot {
         self.uses.fetch_add(1, Relaxed);
     }
 
+    /// Whether the slot has nothing but counts, which this thread alone changes.
+    #[inline(always)]
+    pub(crate) fn is_own_counts(&self, thread: ThreadToken) -> bool {
+        self.owner.load(Relaxed) == thread && !self.keeps_stacks() && self.parent() == 0
+    }
+
     /// Whether this thread may count, with or without the lock.
     #[inline(always)]
     pub(crate) fn admits(&self, thread: ThreadToken) -> bool {
