@@ -670,7 +670,8 @@ impl ProfilerBuilder {
     }
 
     fn measures_touch(&self) -> bool {
-        let default = match self.testing {
+        // What a build counts it need not estimate.
+        let default = match self.testing || crate::exact::COUNTS_ACCESSES {
             true => Touch::Off,
             false => Touch::Estimate,
         };

@@ -39,7 +39,7 @@ fn a_block_may_lie_in_two_regions() {
         let profile = build.run("straddling").in_order().profile();
         let bytes = 12_345;
         // From 4 on, each 8 of them, as long as 8 are left behind.
-        let unaligned = 8 * ((bytes - 8 - 4) as u64).div_ceil(8);
+        let unaligned = 8 * (bytes - 8_u64 - 4).div_ceil(8);
         let written = bytes + unaligned + bytes;
         assert_counts(&profile, "straddling", (bytes, written, bytes, 0));
     }
