@@ -327,7 +327,8 @@ impl ProfilerBuilder {
     }
 
     /// Whether it is measured how much of each block the program writes to. By
-    /// default it is, [`Touch::Estimate`]; in testing mode, only if it is asked for.
+    /// default it is, [`Touch::Estimate`]; in testing mode, and in an exact build, which
+    /// counts it, only if it is asked for.
     ///
     /// # Examples
     /// ```no_run

@@ -34,6 +34,23 @@ fn every_size_of_access_is_counted() {
 }
 
 #[test]
+fn the_estimate_stands_beside_the_count() {
+    let profile = RELEASE.run("estimate").in_order().profile();
+    for (function, bytes) in [
+        ("counted_block", 24),
+        ("sparse_block", 100),
+        ("copied_block", 300),
+    ] {
+        let sum = profile.sum_of(function);
+        assert_eq!((sum.touched, sum.untold), (bytes, 0), "{function}");
+        assert_eq!(sum.estimate, Some(bytes), "{function}");
+    }
+    assert_counts(&profile, "sparse_block", (0, 100, 100, 0));
+    let profile = RELEASE.run("counts").in_order().profile();
+    assert_eq!(profile.sum_of("sparse_block").estimate, None);
+}
+
+#[test]
 fn a_block_may_lie_in_two_regions() {
     for build in ALL {
         let profile = build.run("straddling").in_order().profile();
