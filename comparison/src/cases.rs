@@ -78,13 +78,18 @@ const fn peer(name: &'static str, program: &'static str) -> PeerUse {
     }
 }
 
-pub(crate) const PEERS: [PeerUse; 11] = [
+pub(crate) const PEERS: [PeerUse; 12] = [
     peer("none", "peer-none"),
     PeerUse {
         option: Some("idle"),
         ..peer("idle", "peer-heapledger")
     },
     peer(HEAPLEDGER, "peer-heapledger"),
+    PeerUse {
+        option: Some("sampled"),
+        on_request: true,
+        ..peer("sampled", "peer-heapledger")
+    },
     PeerUse {
         frame_pointers: true,
         ..peer("heapscope", "peer-heapscope")

@@ -17,8 +17,10 @@ Usage: cargo run --release -p comparison -- [options]
   --rounds N         measure N times, peers in turn in each round (default 5)
   --slow-rounds N    rounds in which dhat-rs takes part (default 1)
   --workloads A,B    only these: json words btree syn channels mixed pairs sites
-  --peers A,B        only these: none idle heapledger heapscope dhat-rs none-fp no-touch
-                     (none is always measured; none-fp and no-touch only if named), and,
+  --peers A,B        only these: none idle heapledger sampled heapscope dhat-rs none-fp
+                     no-touch
+                     (none is always measured; sampled, every 512 KiB, none-fp and no-touch
+                     only if named), and,
                      only if named, how tests measure: counts scope (heapledger without
                      and with stacks) allocation-counter dhat-rs-testing
   --touch            what the estimate of bytes written costs: short for

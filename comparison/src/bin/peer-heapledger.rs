@@ -13,7 +13,10 @@ impl Peer for Heapledger {
     type Running = heapledger::Profiler;
 
     fn start(output: &Path) -> heapledger::Profiler {
-        quiet(output).build()
+        match is_sampled() {
+            true => quiet(output).sample_bytes(512 * 1024).build(),
+            false => quiet(output).build(),
+        }
     }
 
     fn start_without_touch(output: &Path) -> heapledger::Profiler {
@@ -21,6 +24,9 @@ impl Peer for Heapledger {
     }
 
     fn totals(_running: &heapledger::Profiler) -> Option<Totals> {
+        if is_sampled() {
+            return None;
+        }
         let stats = heapledger::HeapStats::get();
         Some(Totals {
             blocks: stats.total_blocks,
@@ -32,6 +38,13 @@ impl Peer for Heapledger {
 
 fn quiet(output: &Path) -> heapledger::ProfilerBuilder {
     heapledger::Profiler::builder().file_name(output).quiet()
+}
+
+/// The driver's last argument.
+fn is_sampled() -> bool {
+    std::env::args()
+        .nth(4)
+        .is_some_and(|option| option == "sampled")
 }
 
 fn main() {
