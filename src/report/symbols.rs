@@ -479,56 +479,96 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// A library with one function, linked so; and the texts of a frame in it.
-    fn frame_of_library(name: &str, flag: &str) -> (Symbols, String) {
-        let folder =
-            std::env::temp_dir().join(format!("heapledger-symbols-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (source, library) = (
-            folder.join(format!("{name}.c")),
-            folder.join(format!("{name}.so")),
-        );
-        std::fs::write(&source, "int the_function(int x) { return x * 3; }\n").unwrap();
-        let mut cc = Command::new("cc");
-        cc.args(["-g", "-shared", "-fPIC", flag, "-o"])
-            .args([&library, &source]);
-        assert!(cc.status().expect("a C compiler").success());
-        let bytes = std::fs::read(&library).unwrap();
-        let file = object::File::parse(&*bytes).unwrap();
-        let address = file
-            .symbols()
-            .find(|symbol| symbol.name() == Ok("the_function"))
-            .unwrap()
-            .address();
-        let nodes = [0, address + 5].map(|address| Node { parent: 0, address });
-        let module = Module {
-            path: library,
-            bias: 0,
-            start: 0,
-            end: u64::MAX,
-            build_id: Default::default(),
-            is_loaded: true,
-        };
-        let symbols = Symbols::resolve(&nodes, &[module]);
-        let frames = symbols.frames_of(symbols.id_of(address + 5));
-        let text = symbols.frames.display(frames[0]).to_string();
-        std::fs::remove_dir_all(&folder).ok();
-        (symbols, text)
+    /// A folder that is removed with all that is in it.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("heapledger-symbols-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn run(&self, program: &str, arguments: &[&str]) {
+            let mut command = Command::new(program);
+            command.args(arguments).current_dir(&self.0);
+            assert!(command.status().expect(program).success(), "{command:?}");
+        }
+
+        /// A library with one function.
+        fn build(&self, name: &str, flag: &str, factor: u32) {
+            let text = format!("int the_function(int x) {{ return x * {factor}; }}\n");
+            let source = format!("{name}.c");
+            std::fs::write(self.0.join(&source), text).unwrap();
+            let flags = ["-g", "-shared", "-fPIC", "-Wl,--build-id", flag, &source];
+            self.run("cc", &[&flags[..], &["-o", &format!("{name}.so")]].concat());
+        }
+
+        /// A frame in that function.
+        fn frame(&self, name: &str) -> (Symbols, String) {
+            let path = self.0.join(format!("{name}.so"));
+            let bytes = std::fs::read(&path).unwrap();
+            let file = object::File::parse(&*bytes).unwrap();
+            let function = file
+                .symbols()
+                .find(|symbol| symbol.name() == Ok("the_function"));
+            let address = function.unwrap().address() + 5;
+            let nodes = [0, address].map(|address| Node { parent: 0, address });
+            let module = Module {
+                path,
+                bias: 0,
+                start: 0,
+                end: u64::MAX,
+                build_id: Default::default(),
+                is_loaded: true,
+            };
+            let symbols = Symbols::resolve(&nodes, &[module]);
+            let frames = symbols.frames_of(symbols.id_of(address));
+            let text = symbols.frames.display(frames[0]).to_string();
+            (symbols, text)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
     }
 
     #[test]
     fn compressed_debug_information_is_told_of() {
-        let (symbols, text) = frame_of_library("plain", "-Wl,--compress-debug-sections=none");
+        let folder = Folder::new("compressed");
+        folder.build("plain", "-Wl,--compress-debug-sections=none", 3);
+        let (symbols, text) = folder.frame("plain");
         assert!(
             text.contains("the_function (") && text.contains("plain.c:1"),
             "{text}"
         );
         assert!(symbols.compressed.is_empty());
-        let (symbols, text) = frame_of_library("packed", "-Wl,--compress-debug-sections=zlib");
+        folder.build("packed", "-Wl,--compress-debug-sections=zlib", 3);
+        let (symbols, text) = folder.frame("packed");
         assert!(
             text.contains("the_function (in ") && text.contains("packed.so)"),
             "{text}"
         );
         assert_eq!(symbols.compressed.len(), 1);
+    }
+
+    #[test]
+    fn a_separate_debug_file_is_read_if_it_is_of_the_same_build() {
+        let folder = Folder::new("separate");
+        for (name, factor) in [("one", 3), ("other", 5)] {
+            folder.build(name, "-Wl,--compress-debug-sections=none", factor);
+            let (library, debug) = (format!("{name}.so"), format!("{name}.debug"));
+            folder.run("objcopy", &["--only-keep-debug", &library, &debug]);
+            let link = format!("--add-gnu-debuglink={debug}");
+            folder.run("objcopy", &["--strip-debug", &link, &library]);
+        }
+        let text = folder.frame("one").1;
+        assert!(text.contains("one.c:1"), "{text}");
+        std::fs::rename(folder.0.join("other.debug"), folder.0.join("one.debug")).unwrap();
+        let text = folder.frame("one").1;
+        assert!(text.contains("the_function (in "), "{text}");
     }
 }
