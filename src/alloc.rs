@@ -2,7 +2,8 @@
 
 use crate::engine::Engine;
 use crate::engine::control::{HeapRecording, Watching};
-use crate::engine::touching::{Contents, Large};
+use crate::engine::large_blocks::Large;
+use crate::engine::touching::Contents;
 use crate::exact::{self, Content};
 use crate::touch::arena::LARGE_BYTES;
 use std::alloc::{GlobalAlloc, Layout, System};

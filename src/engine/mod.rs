@@ -16,6 +16,8 @@ pub(crate) mod thread;
 pub(crate) mod thread_end;
 pub(crate) mod timing;
 pub(crate) mod touching;
+pub(crate) mod large_blocks;
+mod live_blocks;
 #[cfg(feature = "interpose")]
 mod unsized_blocks;
 pub(crate) mod sampling;

@@ -1,27 +1,20 @@
 //! How much of a block is written to: blocks are prepared when they are
 //! allocated, and looked at when they are freed or change their size.
 //!
-//! Only called by the thread that has the block in its hands, inside of the gate;
-//! but for [`Engine::measure_live`].
+//! Only called by the thread that has the block in its hands, inside of the gate.
 
 use crate::capture::registers::{self, Door, Registers};
 use crate::capture::rules::Rules;
 use crate::clock;
-use crate::engine::control::Control;
-use crate::engine::thread::{Operation, Thread, gate};
+use crate::engine::thread::{Operation, Thread};
 use crate::engine::{Engine, Inside, Taken};
-use crate::errno;
-use crate::record::Sums;
 use crate::record::block_entry::{Entry, Measured, More};
 use crate::record::sites::SiteId;
 use crate::record::touch_counters::{Decision, Measure, SMALL_BYTES, TouchBook};
 use crate::touch::arena::{Found, LARGE_BYTES, Purpose};
 use crate::touch::pattern::{self, Changed};
-use crate::touch::peek;
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::ptr::NonNull;
-use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// What a fresh block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +24,6 @@ pub(crate) enum Contents {
     Zeros,
     /// What the program has written.
     Known,
-}
-
-/// Where a large block is to come from.
-#[derive(Debug)]
-pub(crate) enum Large {
-    /// It is mapped, and recorded.
-    Mapped(NonNull<u8>),
-    /// From the inner allocator, to be recorded with [`Engine::on_large_alloc`].
-    Inner(Option<Taken>),
 }
 
 /// A part of a block.
@@ -56,7 +40,7 @@ unsafe fn part<'a>(address: usize, part: Range<usize>) -> &'a mut [MaybeUninit<u
 ///
 /// # Safety
 /// As [`part`]'s; and every byte has a value.
-unsafe fn filled_part<'a>(address: usize, part: Range<usize>) -> &'a [u8] {
+pub(super) unsafe fn filled_part<'a>(address: usize, part: Range<usize>) -> &'a [u8] {
     let start = std::ptr::with_exposed_provenance::<u8>(address + part.start);
     // SAFETY: the caller's promise.
     unsafe { std::slice::from_raw_parts(start, part.len()) }
@@ -86,7 +70,7 @@ fn of_zeros(bytes: usize, changed: Changed, word_bytes: usize, at_most: usize) -
 }
 
 /// Looks at a part of a block that is not mapped.
-fn look_at(how: Measured, bytes: &[u8], offset: usize) -> Measure {
+pub(super) fn look_at(how: Measured, bytes: &[u8], offset: usize) -> Measure {
     match how {
         Measured::Zeroed | Measured::ZeroedSampled => of_zeros(
             bytes.len(),
@@ -98,7 +82,7 @@ fn look_at(how: Measured, bytes: &[u8], offset: usize) -> Measure {
     }
 }
 
-fn of_mapping(purpose: Purpose, bytes: usize, found: Found) -> Measure {
+pub(super) fn of_mapping(purpose: Purpose, bytes: usize, found: Found) -> Measure {
     match purpose.zeroed {
         true => of_zeros(bytes, found.changed, found.word_bytes, found.page_bytes),
         false => of_pattern(bytes, found.changed),
@@ -442,7 +426,7 @@ impl Engine {
         book.add(entry.site(), weight, 1, &look_at(entry.how(), block, 0));
     }
 
-    fn weight_at(&self, address: usize) -> u8 {
+    pub(super) fn weight_at(&self, address: usize) -> u8 {
         self.recorder.more(address).map_or(0, More::weight)
     }
 
@@ -524,7 +508,7 @@ impl Engine {
     }
 
     /// Whether a measured block of this weight is still measured.
-    fn after_growth(
+    pub(super) fn after_growth(
         &self,
         book: &TouchBook,
         site: SiteId,
@@ -536,446 +520,5 @@ impl Engine {
             0 => Decision::Measure { weight: 0 },
             _ => book.grow(site, Some(weight), old_bytes, bytes),
         }
-    }
-
-    // ---- large blocks -----------------------------------------------------
-
-    /// Whether a block lies in a mapping of the profiler's own. Such a block
-    /// must not reach the inner allocator.
-    #[inline(always)]
-    pub(crate) fn is_mapped(&self, address: usize) -> bool {
-        self.arena.contains(address)
-    }
-
-    /// The size of a block that [`Self::is_mapped`].
-    #[cfg(feature = "interpose")]
-    pub(crate) fn mapped_bytes(&self, address: usize) -> usize {
-        self.arena.bytes(address)
-    }
-
-    /// The program asks for a block of [`LARGE_BYTES`] or more.
-    #[inline(never)]
-    pub(crate) fn large_alloc(
-        &'static self,
-        bytes: usize,
-        align: usize,
-        contents: Contents,
-    ) -> Large {
-        let start = Registers::here();
-        let Some(inside) = self.enter(Operation::Alloc).filter(|at| !at.is_ignoring()) else {
-            return Large::Inner(None);
-        };
-        let thread = &mut *inside.thread;
-        // SAFETY: `start` is of this function.
-        let Some(site) = (unsafe { self.site_at(thread, start) }) else {
-            return Large::Inner(None);
-        };
-        let inner = |entry| Large::Inner(Some(self.taken(entry)));
-        if !thread.book.touch.is_on() {
-            return inner(Entry::of(site));
-        }
-        let Decision::Measure { weight } = thread.book.touch.decide(site, bytes) else {
-            return inner(Entry::measured(site, Measured::Represented, bytes));
-        };
-        let zeroed = contents == Contents::Zeros;
-        let purpose = Purpose { zeroed, weight };
-        let Some(block) = self.map(bytes, align, purpose) else {
-            return inner(match weight {
-                0 => Entry::of(site),
-                _ => Entry::measured(site, Measured::Represented, bytes),
-            });
-        };
-        let entry = Entry::measured(site, Measured::Mapped, bytes);
-        let address = block.as_ptr().expose_provenance();
-        self.record_block(inside.thread, Some(entry), address, bytes);
-        Large::Mapped(block)
-    }
-
-    /// The inner allocator has served it; `address` is not null.
-    #[inline(never)]
-    pub(crate) fn on_large_alloc(
-        &'static self,
-        taken: Option<Taken>,
-        address: usize,
-        bytes: usize,
-    ) {
-        let run = self.run.load(Relaxed);
-        let Some(taken) = taken.filter(|taken| taken.run == run) else {
-            return self.on_alloc(address, bytes);
-        };
-        if let Some(inside) = self.enter(Operation::Alloc) {
-            self.record_block(inside.thread, Some(taken.entry), address, bytes);
-        }
-    }
-
-    fn map(&self, bytes: usize, align: usize, purpose: Purpose) -> Option<NonNull<u8>> {
-        let block = errno::preserving(|| self.arena.map(bytes, align, purpose))?;
-        if !self.control.get().has(Control::ARENA) {
-            // From now on, frees are looked at for ever.
-            self.control.change(Control::ARENA, 0);
-        }
-        Some(block)
-    }
-
-    /// Runs `work` with the gate marked busy, recording or not; the second value
-    /// tells whether this thread records. None: it is busy already.
-    fn inside_or_idle<T>(
-        &'static self,
-        operation: Operation,
-        work: impl FnOnce(Option<&mut Inside<'_>>) -> T,
-    ) -> Option<T> {
-        if let Some(mut inside) = self.enter(operation) {
-            return Some(work(Some(&mut inside)));
-        }
-        let thread = self.this_thread()?;
-        // SAFETY: this thread's own block, and its gate is atomic.
-        let own_gate = unsafe { &(*thread.as_ptr()).gate };
-        let before = own_gate.load(Relaxed);
-        if before & (gate::BUSY | gate::PAUSING) != 0 {
-            return None;
-        }
-        own_gate.store(before | gate::BUSY, Relaxed);
-        let result = work(None);
-        own_gate.store(before, Release);
-        Some(result)
-    }
-
-    fn look_into(&self, address: usize, range: Range<usize>) -> Measure {
-        let (purpose, bytes) = (self.arena.purpose(address), range.len());
-        let found = self.arena.look(address, range, |run, see| {
-            // SAFETY: within the block, which this thread owns, and which has
-            // the pattern or zeros where it has not been written to.
-            see(run.start, unsafe { filled_part(0, run.clone()) });
-        });
-        of_mapping(purpose, bytes, found)
-    }
-
-    /// The program frees a block that [`Self::is_mapped`]. Where that cannot be
-    /// done, in a signal handler that interrupted recording, it is not.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn free_mapped(&'static self, address: usize, bytes: usize) {
-        errno::preserving(|| {
-            self.inside_or_idle(Operation::Free, |inside| {
-                let purpose = self.arena.purpose(address);
-                if let Some(inside) = inside {
-                    let book = &mut inside.thread.book;
-                    let entry = self.recorder.free(book, address, bytes, clock::ticks());
-                    let is_measured = |entry: &Entry| entry.how() == Measured::Mapped;
-                    if let Some(entry) = entry.filter(is_measured) {
-                        let measure = self.look_into(address, 0..bytes);
-                        book.touch.add(entry.site(), purpose.weight, 1, &measure);
-                    }
-                }
-                // SAFETY: the program gives the block back.
-                unsafe { self.arena.unmap(address) };
-            });
-        });
-    }
-
-    /// The program reallocates a block that [`Self::is_mapped`]. None: there is
-    /// no room in the arena, and the block is what it was.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn realloc_mapped(
-        &'static self,
-        address: usize,
-        align: usize,
-        sizes: (usize, usize),
-    ) -> Option<NonNull<u8>> {
-        let start = Registers::here();
-        let resized = errno::preserving(|| {
-            self.inside_or_idle(Operation::Alloc, |inside| match inside {
-                None => self.resize(address, align, sizes.1),
-                Some(inside) => self.resize_recorded(inside, start, (address, align), sizes),
-            })
-        });
-        NonNull::new(std::ptr::with_exposed_provenance_mut(resized??))
-    }
-
-    /// As [`Self::realloc_mapped`], for a thread that records.
-    fn resize_recorded(
-        &self,
-        inside: &mut Inside<'_>,
-        start: Registers,
-        (address, align): (usize, usize),
-        (old_bytes, bytes): (usize, usize),
-    ) -> Option<usize> {
-        let taken = self.recorder.take(address);
-        let book = &inside.thread.book.touch;
-        let weight = self.arena.purpose(address).weight;
-        let mut entry = taken;
-        if let Some(taken) = taken {
-            let site = taken.site();
-            let is_measured = taken.how() == Measured::Mapped;
-            if bytes < old_bytes && is_measured {
-                let cut = self.look_into(address, bytes..old_bytes);
-                book.add(site, weight, 0, &cut);
-            }
-            let decision = match taken.how() {
-                _ if bytes <= old_bytes => None,
-                Measured::Mapped => Some(self.after_growth(book, site, weight, (old_bytes, bytes))),
-                Measured::Represented => Some(book.grow(site, None, old_bytes, bytes)),
-                _ => None,
-            };
-            match decision {
-                Some(Decision::Measure { weight }) => self.arena.set_weight(address, weight),
-                Some(Decision::Leave) => {
-                    entry = Some(Entry::measured(site, Measured::Represented, bytes));
-                }
-                None => {}
-            }
-        }
-        let Some(new_address) = self.resize(address, align, bytes) else {
-            if let Some(entry) = entry {
-                // It will leave the arena, and then others stand for it, if any.
-                let how = match (entry.how(), self.arena.purpose(address).weight) {
-                    (Measured::Mapped, 0) | (Measured::Not, _) => Measured::Not,
-                    _ => Measured::Represented,
-                };
-                let entry = Entry::measured(entry.site(), how, bytes);
-                let _ = self.recorder.put_back(address, entry);
-            }
-            return None;
-        };
-        match entry {
-            Some(entry) => {
-                self.record_resized(inside, entry, (address, new_address), (old_bytes, bytes))
-            }
-            None if inside.is_ignoring() || !inside.thread.acted_on.get().records_all_blocks() => {}
-            // SAFETY: `start` is of a caller of this function.
-            None => unsafe { self.record_alloc(inside.thread, start, new_address, bytes) },
-        }
-        Some(new_address)
-    }
-
-    fn record_resized(
-        &self,
-        inside: &mut Inside<'_>,
-        entry: Entry,
-        places: (usize, usize),
-        sizes: (usize, usize),
-    ) {
-        let thread = &mut *inside.thread;
-        let recorded =
-            self.recorder
-                .resized(&mut thread.book, entry, places, sizes, clock::ticks());
-        if recorded.is_err() {
-            thread.dropped.set(thread.dropped.get() + 1);
-        }
-    }
-
-    /// A mapped block of another size, where it is or elsewhere in the arena.
-    fn resize(&self, address: usize, align: usize, bytes: usize) -> Option<usize> {
-        // SAFETY: the block's owner is in the middle of reallocating it.
-        if unsafe { self.arena.resize(address, bytes) } {
-            return Some(address);
-        }
-        let kept = self.arena.bytes(address).min(bytes);
-        let new = self.map(bytes, align, self.arena.purpose(address))?;
-        let new = new.as_ptr().expose_provenance();
-        // SAFETY: as above; and the new block is nobody's yet.
-        unsafe {
-            self.arena.copy(address, new, kept);
-            self.arena.unmap(address);
-        }
-        Some(new)
-    }
-
-    /// The program has copied a block that [`Self::is_mapped`] to a new one of the
-    /// inner allocator, and is through with it.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn left_mapping(
-        &'static self,
-        (address, old_bytes): (usize, usize),
-        (new_address, bytes): (usize, usize),
-    ) {
-        errno::preserving(|| {
-            self.inside_or_idle(Operation::Alloc, |inside| {
-                if let Some(inside) = inside
-                    && let Some(entry) = self.recorder.take(address)
-                {
-                    let entry = match entry.how() {
-                        Measured::Represented => entry,
-                        _ => Entry::of(entry.site()),
-                    };
-                    let places = (address, new_address);
-                    self.record_resized(inside, entry, places, (old_bytes, bytes));
-                }
-                // SAFETY: the program's promise.
-                unsafe { self.arena.unmap(address) };
-            });
-        });
-    }
-
-    /// As [`Self::before_realloc`], of a block that is to be a large one and is
-    /// not mapped. If it is mapped now, its contents are there already, and what
-    /// it was is the inner allocator's to free.
-    #[inline(never)]
-    pub(crate) fn before_large_realloc(
-        &'static self,
-        address: usize,
-        align: usize,
-        (old_bytes, bytes): (usize, usize),
-    ) -> Large {
-        let Some(mut inside) = self.enter(Operation::Free) else {
-            return Large::Inner(None);
-        };
-        let Some(entry) = self.recorder.take(address) else {
-            return Large::Inner(None);
-        };
-        let mut taken = self.taken(entry);
-        let (site, how) = (entry.site(), entry.how());
-        let is_measured = !matches!(
-            how,
-            Measured::Not | Measured::Represented | Measured::Mapped
-        );
-        if !is_measured || bytes <= old_bytes {
-            self.before_resize(&mut taken, address, (old_bytes, bytes));
-            return Large::Inner(Some(taken));
-        }
-        taken.decided = Some(Entry::measured(site, Measured::Represented, bytes));
-        let weight = match how {
-            Measured::Pattern | Measured::Zeroed => 0,
-            _ => self.weight_at(address),
-        };
-        let book = &inside.thread.book.touch;
-        let Decision::Measure { weight } =
-            self.after_growth(book, site, weight, (old_bytes, bytes))
-        else {
-            return Large::Inner(Some(taken));
-        };
-        let zeroed = matches!(how, Measured::Zeroed | Measured::ZeroedSampled);
-        let Some(block) = self.map(bytes, align, Purpose { zeroed, weight }) else {
-            if weight == 0 {
-                taken.decided = Some(Entry::of(site));
-            }
-            return Large::Inner(Some(taken));
-        };
-        let new_address = block.as_ptr().expose_provenance();
-        // SAFETY: the block's owner is in the middle of reallocating it; it was
-        // filled when it was fresh, or when it grew. The new one is larger.
-        unsafe {
-            let old = filled_part(address, 0..old_bytes);
-            block
-                .as_ptr()
-                .copy_from_nonoverlapping(old.as_ptr(), old_bytes);
-        }
-        let entry = Entry::measured(site, Measured::Mapped, bytes);
-        let places = (address, new_address);
-        self.record_resized(&mut inside, entry, places, (old_bytes, bytes));
-        Large::Mapped(block)
-    }
-
-    // ---- blocks that stay -------------------------------------------------
-
-    /// Adds what was written to blocks that are live, by reading them as they
-    /// are. The run is over: nothing is recorded any more, but the program may go
-    /// on, and free them.
-    pub(crate) fn measure_live(&self, sums: &mut Sums) {
-        let mut reader = LiveReader::new(sums);
-        self.recorder
-            .each_measured(|address, entry, bytes, weight| {
-                if entry.how() != Measured::Mapped {
-                    return reader.read(Live {
-                        address,
-                        bytes,
-                        entry,
-                        weight,
-                    });
-                }
-                let (bytes, purpose) = (self.arena.bytes(address), self.arena.purpose(address));
-                let mut buffer = vec![0; PIECE_BYTES];
-                let found = self.arena.look(address, 0..bytes, |run, see| {
-                    for at in run.clone().step_by(PIECE_BYTES) {
-                        let wanted = PIECE_BYTES.min(run.end - at);
-                        let read = peek::peek(at, &mut buffer[..wanted]);
-                        see(at, &buffer[..read]);
-                    }
-                });
-                let measure = of_mapping(purpose, bytes, found);
-                reader.add(entry.site(), purpose.weight, &measure);
-            });
-        reader.finish();
-    }
-}
-
-/// Live memory is read in pieces of this size; no block that is read in one go
-/// is larger.
-const PIECE_BYTES: usize = LARGE_BYTES;
-
-/// Blocks that lie no further apart are read together.
-const GAP_BYTES: usize = 2048;
-
-struct Live {
-    address: usize,
-    bytes: usize,
-    entry: Entry,
-    weight: u8,
-}
-
-/// Reads blocks in order of their addresses, several at a time.
-struct LiveReader<'s> {
-    sums: &'s mut Sums,
-    together: Vec<Live>,
-    buffer: Vec<u8>,
-}
-
-impl<'s> LiveReader<'s> {
-    fn new(sums: &'s mut Sums) -> Self {
-        Self {
-            sums,
-            together: Vec::new(),
-            buffer: vec![0; PIECE_BYTES],
-        }
-    }
-
-    fn add(&mut self, site: SiteId, weight: u8, measure: &Measure) {
-        if let Some(sum) = self.sums.touch_by_site.get_mut(site.get() as usize) {
-            sum.add_live(weight, measure);
-        }
-    }
-
-    fn read(&mut self, live: Live) {
-        if live.bytes > PIECE_BYTES {
-            return;
-        }
-        if let (Some(first), Some(last)) = (self.together.first(), self.together.last()) {
-            let is_near = live.address >= last.address
-                && live.address - last.address <= last.bytes + GAP_BYTES
-                && live.address + live.bytes - first.address <= PIECE_BYTES;
-            if !is_near {
-                self.finish();
-            }
-        }
-        self.together.push(live);
-    }
-
-    fn finish(&mut self) {
-        let together = std::mem::take(&mut self.together);
-        let (Some(first), Some(last)) = (together.first(), together.last()) else {
-            return;
-        };
-        let start = first.address;
-        let wanted = last.address + last.bytes - start;
-        let read = peek::peek(start, &mut self.buffer[..wanted]);
-        for live in &together {
-            let at = live.address - start;
-            if at + live.bytes <= read {
-                let bytes = &self.buffer[at..at + live.bytes];
-                let measure = look_at(live.entry.how(), bytes, 0);
-                self.add(live.entry.site(), live.weight, &measure);
-            } else if at >= read && together.len() > 1 {
-                // Something before it is gone; it may not be.
-                let mut alone = vec![0; live.bytes];
-                if peek::peek(live.address, &mut alone) == live.bytes {
-                    let measure = look_at(live.entry.how(), &alone, 0);
-                    self.add(live.entry.site(), live.weight, &measure);
-                }
-            }
-        }
-        self.together = together;
-        self.together.clear();
     }
 }
