@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueHint};
 
-use crate::{convert, diff, merge, report, resolve, show, top, view};
+use crate::{convert, diff, merge, recover, report, resolve, show, top, view};
 
 /// Looks at heap profiles: any DHAT file, from heapledger, dhat-rs, heapscope or Valgrind
 #[derive(Debug, Parser)]
@@ -107,6 +107,18 @@ Frames and files belong together by name; build ids must be the same.")]
         file: File,
         #[command(flatten)]
         options: resolve::Options,
+    },
+    /// Make a profile of what a killed process has left (`crash_safe`)
+    #[command(after_help = "Example:
+  heapledger recover dhat-heap.json.4711.crash -o recovered.json
+
+Names come from the program's own files, which the crash file tells: recover what your own process left.")]
+    Recover {
+        /// The crash file, beside where the profile was to be
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        path: PathBuf,
+        #[command(flatten)]
+        options: recover::Options,
     },
     /// Print what a shell needs to complete this command
     #[command(after_help = "Example:

@@ -13,6 +13,7 @@ mod convert;
 mod diff;
 mod merge;
 mod resolve;
+mod recover;
 mod view;
 mod report;
 mod manual;
@@ -84,6 +85,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         }
         Command::Merge(options) => merge::run(options, out)?,
         Command::Resolve { file, options } => resolve::run(&file.path, options, out)?,
+        Command::Recover { path, options } => recover::run(path, options, out)?,
         Command::Completions { shell } => manual::completions(*shell, out)?,
         Command::Man { folder } => manual::pages(folder.as_deref(), out)?,
     }
