@@ -320,6 +320,7 @@ fn refuses_to_be_exact() {
     assert!(std::panic::catch_unwind(HeapStats::get).is_err());
     let asserted = std::panic::catch_unwind(|| heapledger::assert!(true));
     assert!(asserted.is_err());
+    assert!(std::panic::catch_unwind(heapledger::Scope::new).is_err());
     Block::new(1 << 20).keep();
     tell("done", 1);
     drop(profiler);
