@@ -103,10 +103,28 @@ pub(crate) trait Rules {
 
 const CACHE_BITS: u32 = 16;
 
-/// Rules of addresses met before, direct-mapped. A word holds the address's
-/// high bits as its tag beside the rule, so one load gives both or neither.
+/// Rules of addresses met before. An address has two places, the second found by its high bits
+/// as well: of two hot addresses that share their first place, neither is derived time and
+/// again. A word holds the address's high bits as its tag beside the rule, so one load gives
+/// both or neither.
 pub(crate) struct RuleCache {
     words: [AtomicU64; 1 << CACHE_BITS],
+}
+
+/// In the tag of a word that lies at its address's second place.
+const SECOND: u64 = 1 << 31;
+
+/// Where in the cache the rule of `key` may be, and its tag there.
+#[inline(always)]
+fn first_place(key: u64) -> (usize, u64) {
+    (key as usize & ((1 << CACHE_BITS) - 1), key >> CACHE_BITS)
+}
+
+/// The place and the tag give the whole key again, as those of the first place do.
+fn second_place(key: u64) -> (usize, u64) {
+    let (first, tag) = first_place(key);
+    let spread = tag.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - CACHE_BITS);
+    (first ^ spread as usize, tag | SECOND)
 }
 
 impl std::fmt::Debug for RuleCache {
@@ -125,16 +143,35 @@ impl RuleCache {
     /// The cached rule of a key, else what `derive` finds, which is then kept.
     #[inline]
     pub(crate) fn get(&self, key: u64, derive: impl FnOnce(u64) -> Rule) -> Rule {
-        let word = &self.words[key as usize & ((1 << CACHE_BITS) - 1)];
-        let seen = word.load(Relaxed);
-        if seen >> 32 == key >> CACHE_BITS {
+        let (place, tag) = first_place(key);
+        let seen = self.words[place].load(Relaxed);
+        match seen >> 32 == tag {
+            true => Rule(seen as u32),
+            false => self.get_elsewhere(key, seen == 0, derive),
+        }
+    }
+
+    #[inline(never)]
+    fn get_elsewhere(
+        &self,
+        key: u64,
+        first_is_free: bool,
+        derive: impl FnOnce(u64) -> Rule,
+    ) -> Rule {
+        let (place, tag) = second_place(key);
+        let seen = self.words[place].load(Relaxed);
+        if seen >> 32 == tag {
             return Rule(seen as u32);
         }
         let rule = derive(key);
         // A user-space address has at most 47 bits, so its tag fits. Others
         // have no code.
         if key >> 47 == 0 {
-            word.store(key >> CACHE_BITS << 32 | u64::from(rule.0), Relaxed);
+            let (place, tag) = match first_is_free {
+                true => first_place(key),
+                false => (place, tag),
+            };
+            self.words[place].store(tag << 32 | u64::from(rule.0), Relaxed);
         }
         rule
     }
@@ -205,6 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn a_place_and_a_tag_give_the_address() {
+        let mask = (1 << CACHE_BITS) - 1;
+        for key in (0..1 << 47).step_by(0x3_1415_9265) {
+            let (first, tag) = first_place(key);
+            assert_eq!(tag << CACHE_BITS | first as u64, key);
+            let (second, marked) = second_place(key);
+            assert_eq!(marked, tag | SECOND);
+            assert_eq!(tag & SECOND, 0);
+            // What the tag alone adds to the place is taken off again.
+            let added = second_place(key & !mask).0;
+            assert_eq!((second ^ added) as u64, key & mask);
+        }
+    }
+
+    #[test]
     fn the_lowest_addresses_have_no_information() {
         static CACHE: RuleCache = RuleCache::new();
         for address in [1, 8, 0xFFFF, 0x10000] {
@@ -223,7 +275,9 @@ mod tests {
         assert_eq!(CACHE.get(a, end), Rule::END);
         assert_eq!(CACHE.get(a, unasked), Rule::END);
         assert_eq!(CACHE.get(b, unfit), Rule::UNFIT);
-        assert_eq!(CACHE.get(a, end), Rule::END);
+        // Neither drives the other out.
+        assert_eq!(CACHE.get(a, unasked), Rule::END);
+        assert_eq!(CACHE.get(b, unasked), Rule::UNFIT);
         CACHE.clear();
         assert_eq!(CACHE.get(a, unfit), Rule::UNFIT);
     }
