@@ -53,7 +53,7 @@ const fn touching(name: &'static str, run: fn(u64)) -> PathUnderTest {
     }
 }
 
-const PATHS: [PathUnderTest; 15] = [
+const PATHS: [PathUnderTest
     PathUnderTest {
         profiler: None,
         ..recording("pair-idle", ten_deep)
@@ -73,7 +73,6 @@ const PATHS: [PathUnderTest; 15] = [
     touching("touch-pair", ten_deep),
     touching("touch-pair-16", buffers::<16>),
     touching("touch-pair-1000", buffers::<1000>),
-    touching("touch-pair-64-KiB", buffers::<{ 64 << 10 }>),
     touching("touch-realloc", reallocs),
 ];
 

@@ -4,8 +4,9 @@
 use crate::capture::registers::Registers;
 use crate::clock::{self, Moment};
 use crate::engine::control::{self, Control, HeapRecording};
+use crate::engine::gatekeeper::thread_ended;
 use crate::engine::thread::{Current, Operation, Thread, current};
-use crate::engine::{Engine, Inside, thread_end, thread_ended};
+use crate::engine::{Engine, Inside, thread_end};
 use crate::record::scope::operations::NewBlock;
 use crate::record::scope::slot::{Slot, ThreadToken};
 use crate::record::scope::slots::NoSlot;

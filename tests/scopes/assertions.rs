@@ -17,7 +17,6 @@ const MANY_SMALL_LINE: u32 = line!() + 5;
 
 #[expect(clippy::vec_box, reason = "blocks to be counted")]
 #[inline(never)]
-#[expect(clippy::vec_box, reason = "each is a block of its own")]
 fn many_small() -> Vec<Box<u8>> {
     (0..10).map(|n| black_box(Box::new(n))).collect()
 }
