@@ -53,7 +53,7 @@ const fn touching(name: &'static str, run: fn(u64)) -> PathUnderTest {
     }
 }
 
-const PATHS: [PathUnderTest
+const PATHS: [PathUnderTest; 14] = [
     PathUnderTest {
         profiler: None,
         ..recording("pair-idle", ten_deep)
