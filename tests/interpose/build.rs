@@ -63,10 +63,7 @@ fn build(prefix: &str) -> cc::Build {
 
 fn shared(prefix: &str, source: &str, library: &Path) {
     let mut command = build(prefix).pic(true).get_compiler().to_command();
-    command
-        .args(["-shared", "-o"])
-        .arg(library)
-        .arg(source);
+    command.args(["-shared", "-o"]).arg(library).arg(source);
     let status = command.status().expect("the C compiler starts");
     assert!(status.success(), "{command:?}: {status}");
 }
