@@ -17,6 +17,8 @@ use crate::untracked;
 use std::fmt;
 use std::ptr::NonNull;
 
+pub use crate::capture::walk_trial::try_walks;
+
 /// Reads the clock.
 #[inline(always)]
 pub fn clock_ticks() -> u64 {

@@ -14,6 +14,8 @@ pub(crate) mod rules;
 pub(crate) mod loaded_object;
 pub(crate) mod cfi;
 pub(crate) mod walk;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod walk_trial;
 pub(crate) mod platform;
 pub(crate) mod back_end;
 pub(crate) mod module_map;

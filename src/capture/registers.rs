@@ -94,7 +94,7 @@ impl Door {
         self.sp | self.number
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn at(sp: u64, fp: u64) -> Self {
         Self { sp, fp, number: 1 }
     }

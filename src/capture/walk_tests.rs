@@ -1,6 +1,7 @@
 //! The walk on arrays, against a simulated machine.
 
 use super::*;
+use crate::capture::walk_trial::try_walks;
 use proptest::prelude::*;
 use std::collections::HashMap;
 
@@ -297,6 +298,11 @@ proptest! {
     #[test]
     fn captures_with_a_limit_are_the_innermost_calls(acts in acts(), limit in 1_usize..9) {
         run(limit, &acts)?;
+    }
+
+    #[test]
+    fn bytes_never_make_the_memo_differ(bytes in prop::collection::vec(any::<u8>(), 0..1500)) {
+        try_walks(&bytes);
     }
 
     /// Whatever lies on the stack, a walk ends and reads nothing outside.

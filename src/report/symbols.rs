@@ -26,7 +26,7 @@ pub(crate) struct Symbols {
     lists: Vec<FrameId>,
     /// The files that addresses lie in, for whoever looks names up later.
     pub(crate) builds: Vec<Build>,
-    /// Modules whose debug information is compressed, which is not read.
+    /// Modules whose debug information is compressed, and was not read.
     pub(crate) compressed: Vec<PathBuf>,
 }
 
@@ -318,10 +318,11 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether debug information is there, and cannot be read: of the crates that can unpack
+/// it none is asked for here, but another crate of the program may ask for it.
 fn is_compressed(file: &object::File<'_>) -> bool {
     file.section_by_name(".debug_info")
-        .and_then(|section| section.compressed_file_range().ok())
-        .is_some_and(|range| range.format != object::CompressionFormat::None)
+        .is_some_and(|section| section.uncompressed_data().is_err())
 }
 
 fn has_dwarf(file: &object::File<'_>) -> bool {
@@ -548,11 +549,11 @@ mod tests {
         assert!(symbols.compressed.is_empty());
         folder.build("packed", "-Wl,--compress-debug-sections=zlib", 3);
         let (symbols, text) = folder.frame("packed");
-        assert!(
-            text.contains("the_function (in ") && text.contains("packed.so)"),
-            "{text}"
-        );
-        assert_eq!(symbols.compressed.len(), 1);
+        // It depends on what else is built whether it can be unpacked: then it is read.
+        let is_named = text.contains("the_function (") && text.contains("packed.c:1");
+        let is_left = text.contains("the_function (in ") && text.contains("packed.so)");
+        assert!(is_named || is_left, "{text}");
+        assert_eq!(symbols.compressed.len(), usize::from(is_left));
     }
 
     #[test]
