@@ -7,6 +7,7 @@ use crate::capture::rules::Rules;
 use crate::capture::stack_bounds::StackBounds;
 use crate::capture::stack_memory::OwnStack;
 use crate::capture::walk::{Stack, Walker};
+use crate::capture::walk_trial;
 use crate::clock;
 use crate::record::block_map::BlockMap;
 use crate::record::book::Book;
@@ -17,7 +18,13 @@ use crate::untracked;
 use std::fmt;
 use std::ptr::NonNull;
 
-pub use crate::capture::walk_trial::try_walks;
+/// Walks as the bytes say, for fuzzing.
+///
+/// # Panics
+/// If a walk with the memo finds something else than one without.
+pub fn try_walks(bytes: &[u8]) {
+    walk_trial::try_walks(bytes);
+}
 
 /// Reads the clock.
 #[inline(always)]

@@ -117,7 +117,7 @@ fn found(stack: &Stack<'_>) -> (Vec<u64>, Ended, bool) {
 
 /// # Panics
 /// If a walk with the memo finds something else than one without.
-pub fn try_walks(bytes: &[u8]) {
+pub(crate) fn try_walks(bytes: &[u8]) {
     let mut script = Script(bytes);
     let limit = 1 + script.byte() as usize;
     let rules: [Rule; RULES] = std::array::from_fn(|_| script.rule());
