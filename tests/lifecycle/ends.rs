@@ -103,8 +103,10 @@ fn allocate_for_ever() {
 fn exit_in_a_thread_with_a_small_stack() {
     let _profiler = Profiler::new_heap();
     known_blocks();
+    // Without optimization the frames of the report are several times as large.
+    let stack_kib = if cfg!(debug_assertions) { 256 } else { 64 };
     let ending = thread::Builder::new()
-        .stack_size(64 * 1024)
+        .stack_size(stack_kib * 1024)
         .spawn(|| exit(3))
         .expect("a thread");
     let _ = ending.join();
