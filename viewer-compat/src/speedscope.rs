@@ -13,7 +13,7 @@ use crate::devtools::Browser;
 use crate::error::ViewerError;
 use crate::programs::Programs;
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// speedscope in a browser; it can load one file after the other.
 pub struct Speedscope {

