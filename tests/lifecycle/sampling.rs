@@ -181,9 +181,9 @@ const BLOCKS_A_THREAD: usize = 20_000;
 fn threads() {
     #[inline(never)]
     fn allocates() -> Vec<Block> {
-        (0..BLOCKS_A_THREAD)
-            .map(|n| Block::new(50 + n % 400))
-            .collect()
+        let blocks = (0..BLOCKS_A_THREAD).map(|n| Block::new(50 + n % 400));
+        // Not its last call, which would leave it no frame.
+        std::hint::black_box(blocks.collect())
     }
     let profiler = Profiler::builder().sample_bytes(4096).build();
     let held: Vec<Vec<Block>> = thread::scope(|scope| {

@@ -109,6 +109,12 @@ fn rayon_threads() {
     });
 }
 
+/// Has a frame of its own in optimized code, too.
+#[inline(never)]
+fn block(bytes: usize) -> Vec<u8> {
+    black_box(vec![0; black_box(bytes)])
+}
+
 #[test]
 fn tokio_tasks_that_move_between_threads() {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -119,9 +125,9 @@ fn tokio_tasks_that_move_between_threads() {
             let tasks = [(); THREADS].map(|()| {
                 tokio::spawn(scope.instrument(async {
                     for _ in 0..ROUNDS {
-                        let first = black_box(vec![0_u8; 100]);
+                        let first = block(100);
                         tokio::task::yield_now().await;
-                        drop(black_box(vec![0_u8; 50]));
+                        drop(block(50));
                         drop(first);
                     }
                 }))
