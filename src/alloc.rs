@@ -199,6 +199,19 @@ fn recorded(block: *mut u8, layout: Layout) -> *mut u8 {
 impl<A: GlobalAlloc> Alloc<A> {
     /// # Safety
     /// As for [`GlobalAlloc::alloc`].
+    #[inline(always)]
+    unsafe fn inner_alloc(&self, layout: Layout, contents: Contents) -> *mut u8 {
+        // SAFETY: the caller's promises are the inner allocator's.
+        self.served(|inner| unsafe {
+            match contents {
+                Contents::Zeros => inner.alloc_zeroed(layout),
+                _ => inner.alloc(layout),
+            }
+        })
+    }
+
+    /// # Safety
+    /// As for [`GlobalAlloc::alloc`].
     #[inline(never)]
     unsafe fn special_alloc(
         &self,
@@ -206,15 +219,8 @@ impl<A: GlobalAlloc> Alloc<A> {
         layout: Layout,
         contents: Contents,
     ) -> *mut u8 {
-        let call = || {
-            // SAFETY: the caller's promises are the inner allocator's.
-            self.served(|inner| unsafe {
-                match contents {
-                    Contents::Zeros => inner.alloc_zeroed(layout),
-                    _ => inner.alloc(layout),
-                }
-            })
-        };
+        // SAFETY: the caller's promises are the inner allocator's.
+        let call = || unsafe { self.inner_alloc(layout, contents) };
         if recording.is_sampled() {
             let block = call();
             if !block.is_null() && !recording.is_shut() {
@@ -310,15 +316,8 @@ impl<A: GlobalAlloc> Alloc<A> {
         layout: Layout,
         contents: Contents,
     ) -> *mut u8 {
-        let call = || {
-            // SAFETY: the caller's promises are the inner allocator's.
-            self.served(|inner| unsafe {
-                match contents {
-                    Contents::Zeros => inner.alloc_zeroed(layout),
-                    _ => inner.alloc(layout),
-                }
-            })
-        };
+        // SAFETY: the caller's promises are the inner allocator's.
+        let call = || unsafe { self.inner_alloc(layout, contents) };
         if recording.has_scopes() {
             let block = call();
             ENGINE.on_alloc_beside_scopes(recording, block as usize, layout.size());

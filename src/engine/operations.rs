@@ -10,6 +10,7 @@ use crate::capture::walk::{Ended, Stack, Walker};
 use crate::clock;
 use crate::engine::control::Control;
 use crate::engine::thread::{Operation, Thread};
+use crate::engine::unloading::Unloaded;
 use crate::engine::{Engine, Inside, Taken};
 use crate::record::block_entry::Entry;
 use crate::record::sites::SiteId;
@@ -181,11 +182,11 @@ impl Engine {
         let mut stack = unsafe { self.stack(walker, start) };
         let site = match book.cache.get(stack.key, stack.check) {
             Some(site) => site,
-            None if self.is_of_unloaded_code(&stack) => {
+            None => match self.site_in_loaded_code(book, &mut stack) {
+                Ok(site) => site?,
                 // SAFETY: the caller's promise.
-                return unsafe { self.site_after_unloading(thread, start) };
-            }
-            None => self.recorder.site_of(book, &mut stack)?,
+                Err(Unloaded) => return unsafe { self.site_after_unloading(thread, start) },
+            },
         };
         if stack.ended == Ended::Truncated && self.back_end() == BackEnd::Rules {
             truncated.set(truncated.get() + 1);

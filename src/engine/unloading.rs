@@ -14,8 +14,12 @@ use crate::capture::rules::{Rule, Rules};
 use crate::capture::walk::{Ended, Stack};
 use crate::engine::Engine;
 use crate::engine::thread::Thread;
+use crate::record::book::Book;
 use crate::record::sites::SiteId;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+
+/// A stack was found by rules of code that is no longer loaded.
+pub(super) struct Unloaded;
 
 impl Engine {
     /// The rule of a return address, without the cache.
@@ -25,12 +29,25 @@ impl Engine {
             .derive(return_address.wrapping_sub(1), since_site)
     }
 
-    /// Whether this stack, which the thread does not know, was found by rules of code
-    /// that is no longer loaded.
+    /// The site of a stack that the thread's cache does not have, unless the stack was
+    /// found by rules of code that is no longer loaded. None: there is no memory for it.
     #[cold]
     #[inline(never)]
-    pub(super) fn is_of_unloaded_code(&self, stack: &Stack<'_>) -> bool {
-        self.deriver.found_other_code() || !self.recorder.knows(stack) && !self.rules_hold(stack)
+    pub(super) fn site_in_loaded_code(
+        &self,
+        book: &mut Book,
+        stack: &mut Stack<'_>,
+    ) -> Result<Option<SiteId>, Unloaded> {
+        if self.deriver.found_other_code() {
+            return Err(Unloaded);
+        }
+        if let Some(site) = self.recorder.others_site(book, stack) {
+            return Ok(Some(site));
+        }
+        match self.rules_hold(stack) {
+            true => Ok(self.recorder.site_of(book, stack)),
+            false => Err(Unloaded),
+        }
     }
 
     fn rules_hold(&self, stack: &Stack<'_>) -> bool {

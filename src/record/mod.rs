@@ -260,9 +260,11 @@ impl Recorder {
         self.blocks.may_hold(address)
     }
 
-    /// Whether there is a site of this stack.
-    pub(crate) fn knows(&self, stack: &Stack<'_>) -> bool {
-        self.sites.knows(stack)
+    /// The site of a stack that this thread has not met, if another one has.
+    pub(crate) fn others_site(&self, book: &mut Book, stack: &Stack<'_>) -> Option<SiteId> {
+        let site = self.sites.find(stack)?;
+        book.cache.insert(stack.key, stack.check, site);
+        Some(site)
     }
 
     /// Makes sites whose stacks lead through these addresses be found no more.

@@ -119,12 +119,7 @@ impl Sites {
     pub(crate) fn intern(&self, stack: &mut Stack<'_>) -> Option<SiteId> {
         let (key, check) = (stack.key, stack.check);
         let mut stripe = self.stripes[stripe_of(key, STRIPES)].lock();
-        let is_it = |&id: &SiteId| {
-            self.get(id).is_some_and(|site| {
-                site.key.load(Relaxed) == key && site.check.load(Relaxed) == check
-            })
-        };
-        if let Some(&id) = stripe.find(key, is_it) {
+        if let Some(&id) = stripe.find(key, |&id| self.is_of(id, key, check)) {
             return Some(id);
         }
         let rehash = |&id: &SiteId| self.get(id).map_or(0, |site| site.key.load(Relaxed));
@@ -140,16 +135,17 @@ impl Sites {
         Some(id)
     }
 
-    /// Whether there is a site of this stack.
-    pub(crate) fn knows(&self, stack: &Stack<'_>) -> bool {
-        let (key, check) = (stack.key, stack.check);
-        let stripe = self.stripes[stripe_of(key, STRIPES)].lock();
-        let is_it = |&id: &SiteId| {
-            self.get(id).is_some_and(|site| {
-                site.key.load(Relaxed) == key && site.check.load(Relaxed) == check
-            })
-        };
-        stripe.find(key, is_it).is_some()
+    /// The site of a stack, if there is one.
+    pub(crate) fn find(&self, stack: &Stack<'_>) -> Option<SiteId> {
+        let stripe = self.stripes[stripe_of(stack.key, STRIPES)].lock();
+        stripe
+            .find(stack.key, |&id| self.is_of(id, stack.key, stack.check))
+            .copied()
+    }
+
+    fn is_of(&self, id: SiteId, key: u64, check: u32) -> bool {
+        self.get(id)
+            .is_some_and(|site| site.key.load(Relaxed) == key && site.check.load(Relaxed) == check)
     }
 
     /// Makes sites whose stacks lead through these addresses be found no more.
