@@ -9,6 +9,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
+use std::time::{Duration, Instant};
 
 pub(crate) const VARIABLE: &CStr = c"HEAPLEDGER_TEST_ALLOCATOR";
 
@@ -25,15 +26,20 @@ static FOR_HANDLERS: Bump = Bump::new();
 /// Set: every request is refused.
 pub(crate) static REFUSING: AtomicBool = AtomicBool::new(false);
 
-/// Set: calls for blocks of these sizes take so many rounds longer.
+/// Set: calls for blocks of these sizes take so much longer.
 pub(crate) static BURNING: AtomicBool = AtomicBool::new(false);
-pub(crate) const BURNED_BY_FREE: [(usize, u32); 2] = [(1001, 200), (1002, 800)];
-pub(crate) const BURNED_BY_ALLOC: (usize, u32) = (1003, 400);
+pub(crate) const BURNED_BY_FREE: [(usize, Duration); 2] = [
+    (1001, Duration::from_micros(10)),
+    (1002, Duration::from_micros(40)),
+];
+pub(crate) const BURNED_BY_ALLOC: (usize, Duration) = (1003, Duration::from_micros(20));
 
-fn burn(bytes: usize, (burning, rounds): (usize, u32)) {
+fn burn(bytes: usize, (burning, time): (usize, Duration)) {
     if bytes == burning && BURNING.load(Relaxed) {
-        let spent = (0..rounds).fold(1_u32, |x, _| std::hint::black_box(x).wrapping_mul(5));
-        std::hint::black_box(spent);
+        let start = Instant::now();
+        while start.elapsed() < time {
+            std::hint::spin_loop();
+        }
     }
 }
 
