@@ -13,7 +13,7 @@ const SCENARIO: &str = "HEAPLEDGER_TEST_SCENARIO";
 const ARGUMENT: &str = "HEAPLEDGER_TEST_ARGUMENT";
 
 /// Long after the slowest scenario on a busy machine.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 pub(crate) fn scenario_of_this_process() -> Option<String> {
     std::env::var(SCENARIO).ok()
