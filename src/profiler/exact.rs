@@ -1,10 +1,11 @@
 //! What builds with the flags of `exact-flags.txt` can do beyond others: count reads
 //! and writes, and see copies.
 
-use super::{ENGINE, Kind, ProfilerBuilder, while_running};
+use super::{ProfilerBuilder, while_running};
+use crate::alloc::ENGINE;
 use crate::exact::{self, self_test};
 use crate::record::Sums;
-use crate::record::snapshot::Accesses;
+use crate::record::snapshot::{Accesses, Kind};
 use std::hint::black_box;
 
 impl ProfilerBuilder {

@@ -3,7 +3,8 @@
 //! sleeps until there is something to do, takes no signals of the program's, and what it
 //! allocates is left out of the profile.
 
-use super::{print_line, save_running, while_running};
+use super::reading::save_running;
+use super::{print_line, while_running};
 use crate::alloc::ENGINE;
 use crate::capture::module_map;
 use crate::errno;

@@ -1,0 +1,120 @@
+//! Readings of the run in progress and of the one that ends.
+
+use super::{ProfilerBuilder, Run, command, exact, print_line, while_running};
+use crate::alloc::ENGINE;
+use crate::capture::module_map;
+use crate::clock::Scale;
+use crate::engine::timing::MEAN_GAP;
+use crate::record::snapshot::{Kind, MomentInTime, Snapshot};
+use crate::report::output::Formats;
+use crate::report::profile::{Options, Profile};
+use crate::report::trim::Trim;
+use crate::report::unloaded;
+
+/// Everything recorded so far in this run, at one moment; and for how many
+/// nanoseconds reading it kept others from recording.
+pub(super) fn read(run: &Run) -> (Snapshot, u64) {
+    let (mut sums, end, pause_ns) = ENGINE.read();
+    if run.settings.measures_touch() && ENGINE.records_heap().is_none() {
+        ENGINE.measure_live(&mut sums);
+    }
+    let scale = Scale::between(run.start, end);
+    let recorder = ENGINE.recorder();
+    let sites = recorder.resolve(&sums, scale, end.ticks);
+    let exact = run.settings.is_exact();
+    let mut refusals = ENGINE.refusals(exact, sums.totals.peak_bytes);
+    refusals.bounded_max_sites = if exact { 0 } else { sums.shared_sites };
+    let (mut time, mut site_times) = (None, Vec::new());
+    if run.settings.times_calls() {
+        let ns_per_tick = scale.ns_per_tick();
+        time = Some(ENGINE.timing.process_time(&sums.time, ns_per_tick));
+        site_times = recorder.resolve_times(&sums, ns_per_tick * f64::from(MEAN_GAP));
+    }
+    let since_start = |ticks: u64| scale.to_us(ticks.saturating_sub(run.start.ticks));
+    let peak_at_us = since_start(recorder.peak.at_ticks());
+    let duration_us = since_start(end.ticks);
+    let mut timeline = Vec::new();
+    if run.settings.kind() == Kind::Heap {
+        let top_sites = recorder.top_sites(&sums);
+        let marked = sums.timeline.iter().map(|moment| MomentInTime {
+            at_us: since_start(moment.ticks),
+            live_bytes: moment.live.bytes,
+            live_blocks: moment.live.blocks,
+            is_peak: false,
+            top: moment.top.map(|(site, bytes)| match top_sites.get(&site) {
+                Some(&index) => (index, bytes),
+                None => (0, 0),
+            }),
+        });
+        timeline = sums.totals.framing(marked, peak_at_us, duration_us);
+    }
+    let snapshot = Snapshot {
+        kind: run.settings.kind(),
+        duration_us,
+        peak_at_us,
+        timeline,
+        totals: sums.totals,
+        sites,
+        time,
+        site_times,
+        accesses: exact::read(run.accesses, &sums),
+        nodes: recorder.nodes(),
+        modules: Vec::new(),
+        sample_bytes: run.settings.sampling(),
+        refusals,
+        capture: ENGINE.back_end().name(),
+    };
+    (snapshot, pause_ns)
+}
+
+/// What a snapshot of the run in progress is written from: everything
+/// recorded so far, how it is to be shown, and for how many nanoseconds
+/// reading it kept others from recording.
+///
+/// # Errors
+/// Why there is nothing to be read.
+pub(crate) fn read_running() -> Result<(Snapshot, Options, u64), &'static str> {
+    let read = while_running(|run| {
+        if !run.installed {
+            return Err(run.settings.missing());
+        }
+        let (snapshot, pause_ns) = read(run);
+        Ok((snapshot, options(&run.settings), pause_ns))
+    });
+    let (mut snapshot, options, pause_ns) = read.ok_or(NOT_RUNNING)??;
+    snapshot.modules = module_map::loaded_modules();
+    unloaded::tell_apart(&mut snapshot, &ENGINE.noted_modules());
+    Ok((snapshot, options, pause_ns))
+}
+
+/// Writes a profile of the run in progress, beside the files of its end.
+///
+/// # Errors
+/// Why not, in a sentence.
+pub(super) fn save_running(number: u32) -> Result<(), String> {
+    let settings = while_running(|run| (run.settings.clone(), run.pid)).ok_or(NOT_RUNNING)?;
+    let (settings, pid) = settings;
+    let (snapshot, options, _) = read_running()?;
+    let profile = Profile::from_snapshot(&snapshot, &options);
+    let mut formats = Formats::of(&profile);
+    let own = std::process::id();
+    for output in settings.files((own != pid).then_some(own)) {
+        let saved = formats.save(&output.of_copy(number));
+        let saved = saved.map_err(|error| error.to_string())?;
+        if !settings.quiet {
+            print_line(&saved.to_string());
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn options(settings: &ProfilerBuilder) -> Options {
+    Options {
+        trim: settings.trim_backtraces.map_or(Trim::Off, Trim::To),
+        command: command(),
+        pid: std::process::id(),
+        touch_as_accesses: settings.touch_in_dhat && settings.measures_touch(),
+    }
+}
+
+const NOT_RUNNING: &str = "no profiler is running; create one with Profiler::new_heap";
