@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use heapledger_formats::metric::Metric;
 use heapledger_formats::model::Profile;
-use heapledger_formats::{Error, dhat, firefox, flame, folded, massif, pprof, speedscope};
+use heapledger_formats::{
+    Error, callgrind, dhat, firefox, flame, folded, massif, pprof, speedscope,
+};
 
 use crate::failure::Result;
 use crate::load;
@@ -37,6 +39,8 @@ enum Format {
     Speedscope,
     /// For ms_print and massif-visualizer
     Massif,
+    /// For callgrind_annotate and KCachegrind
+    Callgrind,
     /// For DHAT's viewer, dh_view.html
     Dhat,
 }
@@ -49,6 +53,7 @@ impl Format {
             Self::Firefox => "firefox.json",
             Self::Speedscope => "speedscope.json",
             Self::Massif => "massif.out",
+            Self::Callgrind => "callgrind.out",
             Self::Dhat => "dhat.json",
         }
     }
@@ -71,6 +76,7 @@ impl Format {
             Self::Firefox => firefox::write(profile, &firefox::Options::default(), out),
             Self::Speedscope => speedscope::write(profile, &speedscope::Options::default(), out),
             Self::Massif => massif::write(profile, &massif::Options::default(), out),
+            Self::Callgrind => callgrind::write(profile, &callgrind::Options::default(), out),
             Self::Dhat => dhat::write(profile, &dhat::Options::default(), out),
         }
     }

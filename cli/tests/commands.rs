@@ -463,12 +463,13 @@ fn convert_writes_beside_the_file() {
     let profile = folder.path().join("prof.json");
     fs::copy(file("log_before.json"), &profile).unwrap();
     let profile = profile.to_str().unwrap();
-    let cases: [(&str, &str, &[u8]); 6] = [
+    let cases: [(&str, &str, &[u8]); 7] = [
         ("pprof", "prof.pb.gz", &[0x1f, 0x8b]),
         ("folded", "prof.folded", b"log_before::main;process_logs;"),
         ("firefox", "prof.firefox.json", b"{"),
         ("speedscope", "prof.speedscope.json", b"{"),
         ("massif", "prof.massif.out", b"desc: "),
+        ("callgrind", "prof.callgrind.out", b"# callgrind format\n"),
         ("dhat", "prof.dhat.json", b"{\n\"dhatFileVersion\":2"),
     ];
     for (format, name, start) in cases {

@@ -2,7 +2,7 @@
 //! it; one module reads such a file, and one for each viewer writes what that viewer opens.
 //!
 //! Every writer is a function `write(&Profile, &Options, impl io::Write)` behind a feature of its
-//! module's name. Each first brings the profile within the [`limits`] of the viewers.
+//! module's name. Those that write stacks first bring the profile within the [`limits`] of the viewers.
 #![forbid(unsafe_code)]
 
 pub mod model;
@@ -14,6 +14,8 @@ pub mod metric;
 mod calls;
 mod error;
 mod sum;
+#[cfg(feature = "callgrind")]
+pub mod callgrind;
 #[cfg(feature = "dhat")]
 pub mod dhat;
 #[cfg(feature = "flame")]

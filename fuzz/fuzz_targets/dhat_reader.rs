@@ -3,7 +3,7 @@
 #![no_main]
 
 use heapledger_formats::read::from_slice;
-use heapledger_formats::{dhat, firefox, flame, folded, massif, pprof, speedscope};
+use heapledger_formats::{callgrind, dhat, firefox, flame, folded, massif, pprof, speedscope};
 use libfuzzer_sys::fuzz_target;
 use std::io::sink;
 
@@ -26,4 +26,5 @@ fuzz_target!(|text: &[u8]| {
     let _ = firefox::write(&profile, &firefox::Options::default(), sink());
     let _ = speedscope::write(&profile, &speedscope::Options::default(), sink());
     let _ = massif::write(&profile, &massif::Options::default(), sink());
+    callgrind::write(&profile, &callgrind::Options::default(), sink()).expect("takes every kind");
 });

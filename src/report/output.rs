@@ -40,6 +40,10 @@ pub enum Format {
     /// Valgrind massif's, live bytes over time: `ms_print`, massif-visualizer. Feature `massif`.
     #[cfg(feature = "massif")]
     Massif,
+    /// Callgrind's, with what was allocated in each function and call: `callgrind_annotate`, KCachegrind. Feature
+    /// `callgrind`.
+    #[cfg(feature = "callgrind")]
+    Callgrind,
     /// A line for each stack, with its size: for flame graph programs. Feature `flamegraph`.
     #[cfg(feature = "flamegraph")]
     Folded(Metric),
@@ -108,6 +112,12 @@ impl Output {
     #[cfg(feature = "massif")]
     pub fn massif(path: impl Into<PathBuf>) -> Self {
         Self::new(Format::Massif, path)
+    }
+
+    /// A file for `callgrind_annotate`; by custom it is called `callgrind.out.PID`.
+    #[cfg(feature = "callgrind")]
+    pub fn callgrind(path: impl Into<PathBuf>) -> Self {
+        Self::new(Format::Callgrind, path)
     }
 
     /// Folded stacks.
@@ -204,6 +214,11 @@ impl<'a> Formats<'a> {
                 let options = formats::massif::Options::default();
                 written(formats::massif::write(self.model()?, &options, out))
             }
+            #[cfg(feature = "callgrind")]
+            Format::Callgrind => {
+                let options = formats::callgrind::Options::default();
+                written(formats::callgrind::write(self.model()?, &options, out))
+            }
             #[cfg(feature = "flamegraph")]
             Format::Folded(metric) => {
                 let options = formats::folded::Options {
@@ -268,6 +283,8 @@ fn opened_by(format: &Format) -> &'static str {
         Format::Speedscope => "https://www.speedscope.app",
         #[cfg(feature = "massif")]
         Format::Massif => "ms_print",
+        #[cfg(feature = "callgrind")]
+        Format::Callgrind => "callgrind_annotate",
         #[cfg(feature = "flamegraph")]
         Format::Folded(_) => "flame graph programs",
         #[cfg(feature = "flamegraph")]

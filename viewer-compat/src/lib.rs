@@ -1,5 +1,5 @@
 //! Opens our files in the real programs that read them, and reads back what these show: DHAT's viewer,
-//! [`pprof`], [`firefox`], [`speedscope`], [`massif`]'s `ms_print`, [`flame_graph`]s, and the rules of
+//! [`pprof`], [`firefox`], [`speedscope`], [`massif`]'s `ms_print`, [`callgrind`]_annotate, [`flame_graph`]s, and the rules of
 //! [`strict`] readers. [`profiles`] has a profile of every kind.
 //!
 //! DHAT's viewer is the page that Valgrind installs, `dh_view.html`, untouched, in a headless Chromium. It is
@@ -14,6 +14,7 @@
 mod command;
 mod error;
 mod programs;
+pub mod callgrind;
 mod devtools;
 mod dhat_viewer;
 pub mod firefox;

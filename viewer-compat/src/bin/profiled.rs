@@ -32,6 +32,7 @@ fn main() {
     .output(Output::firefox(file("firefox.json")))
     .output(Output::speedscope(file("speedscope.json")))
     .output(Output::massif(file("massif.out")))
+    .output(Output::callgrind(file("callgrind.out")))
     .output(Output::folded(file("folded.txt"), metric))
     .output(Output::flame_graph(file("flame.svg"), metric))
     .output(Output::diff_flame_graph(

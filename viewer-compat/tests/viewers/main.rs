@@ -1,6 +1,7 @@
 //! Every format in the real program that opens it: profiles of every kind, whose totals are read back
 //! out of the viewer, and broken files, which show that each check can fail.
 
+mod callgrind;
 mod dhat;
 mod firefox;
 mod flame_graph;

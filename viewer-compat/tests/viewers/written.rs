@@ -8,6 +8,7 @@ use std::process::Command;
 use heapledger_formats::metric::Metric;
 use heapledger_formats::model::Profile;
 use heapledger_formats::read;
+use viewer_compat::callgrind::open_in_callgrind_annotate;
 use viewer_compat::firefox::Firefox;
 use viewer_compat::flame_graph::read_flame_graph;
 use viewer_compat::massif::open_in_ms_print;
@@ -71,6 +72,24 @@ fn every_viewer_agrees_with_the_summary() {
         Some(peak)
     );
     assert_eq!(massif.snapshots.last().map(|&(_, bytes)| bytes), Some(end));
+
+    let callgrind = open_in_callgrind_annotate(&file("callgrind.out")).unwrap();
+    let of = |event: &str| {
+        callgrind
+            .events
+            .iter()
+            .position(|name| name == event)
+            .unwrap()
+    };
+    for (event, bytes) in [
+        ("TotalBytes", total),
+        ("PeakBytes", peak),
+        ("EndBytes", end),
+    ] {
+        assert_eq!(callgrind.totals[of(event)], bytes, "{event}");
+        let own = callgrind.own.values().map(|figures| figures[of(event)]);
+        assert_eq!(own.sum::<u64>(), bytes, "{event}");
+    }
 
     let mut speedscope = Speedscope::start().unwrap();
     speedscope.load(&file("speedscope.json")).unwrap();
