@@ -318,9 +318,11 @@ impl<A: GlobalAlloc> Alloc<A> {
     ) -> *mut u8 {
         // SAFETY: the caller's promises are the inner allocator's.
         let call = || unsafe { self.inner_alloc(layout, contents) };
-        if recording.has_scopes() {
+        let is_mapped = recording.touches() && layout.size() >= LARGE_BYTES;
+        if recording.has_scopes() && !(is_mapped && ENGINE.is_in_no_scope()) {
             let block = call();
-            ENGINE.on_alloc_beside_scopes(recording, block as usize, layout.size());
+            let fresh = (block as usize, layout.size());
+            ENGINE.on_alloc_beside_scopes(recording, fresh, contents);
             return block;
         }
         if recording.is_shut() {
@@ -381,7 +383,8 @@ impl<A: GlobalAlloc> Alloc<A> {
         let call = || self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
         let old = (block as usize, layout.size());
         if recording.has_scopes() {
-            let taken = ENGINE.before_realloc_beside_scopes(block as usize);
+            let sizes = (layout.size(), new_size);
+            let taken = ENGINE.before_realloc_beside_scopes(block as usize, sizes);
             let block = call();
             let new = (block as usize, new_size);
             ENGINE.after_realloc_beside_scopes(recording, taken, old, new);

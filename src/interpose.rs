@@ -66,7 +66,8 @@ fn allocated(block: *mut c_void, bytes: usize, contents: Contents) -> *mut c_voi
                     return;
                 }
             } else if recording.has_scopes() {
-                ENGINE.on_alloc_beside_scopes(recording, block.addr(), bytes);
+                let fresh = (block.addr(), bytes);
+                ENGINE.on_alloc_beside_scopes(recording, fresh, contents);
             } else {
                 ENGINE.on_touched_alloc(block.addr(), bytes, contents);
             }
@@ -272,7 +273,7 @@ unsafe fn realloc_beside_scopes(
     let sizes = &ENGINE.recorder().c_sizes;
     let old_bytes = sizes.remove(block.addr());
     let taken = match old_bytes {
-        Some(_) => ENGINE.before_realloc_beside_scopes(block.addr()),
+        Some(old_bytes) => ENGINE.before_realloc_beside_scopes(block.addr(), (old_bytes, bytes)),
         None => {
             ENGINE.on_unsized_free(block.addr());
             None

@@ -87,7 +87,7 @@ pub use stats::{AdHocStats, HeapGauges, HeapStats, ad_hoc_event};
 pub use testing::criterion;
 #[doc(hidden)]
 pub use testing::macro_support;
-pub use testing::scope::{Entered, Instrumented, Scope, measure, measure_counts};
+pub use testing::scope::{Entered, Instrumented, Scope, measure, measure_counts, measure_writes};
 pub use testing::usage::{HeapUsage, SiteFrame, SiteUsage};
 pub use touch::Touch;
 

@@ -28,6 +28,7 @@ pub(crate) mod sampling;
 mod unloading;
 mod windows;
 pub(crate) mod scopes;
+mod scoped_writes;
 #[cfg(test)]
 mod capture_tests;
 

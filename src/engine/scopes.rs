@@ -5,10 +5,12 @@ use crate::capture::registers::Registers;
 use crate::clock::{self, Moment};
 use crate::engine::control::{self, Control, HeapRecording};
 use crate::engine::gatekeeper::thread_ended;
+use crate::engine::scoped_writes::{Before, PIECE_BYTES};
 use crate::engine::thread::{Current, Operation, Thread, current};
-use crate::engine::{Engine, Inside, thread_end};
-use crate::record::scope::operations::NewBlock;
-use crate::record::scope::slot::{Slot, ThreadToken};
+use crate::engine::touching::Contents;
+use crate::engine::{Engine, Inside, Taken, thread_end};
+use crate::record::scope::operations::{Measuring, NewBlock};
+use crate::record::scope::slot::{Keeps, Slot, ThreadToken};
 use crate::record::scope::slots::NoSlot;
 use crate::record::scope::tag::Tag;
 use crate::record::scope::tally::{Event, Usage};
@@ -39,6 +41,8 @@ pub(crate) struct ScopeReading {
     pub(crate) end: Moment,
     /// Operations that are missing.
     pub(crate) refused: u64,
+    /// Whether it is known what was written.
+    pub(crate) has_writes: bool,
 }
 
 /// A block that is between two addresses, while scopes are open.
@@ -52,6 +56,10 @@ pub(crate) struct TakenBesideScopes {
     /// slot it is of.
     site: SiteId,
     slot_use: u32,
+    /// Of a site: what the run knows of it.
+    of_run: Option<Taken>,
+    /// Of a tag.
+    before: Option<Before>,
 }
 
 /// Whether this thread is in a scope.
@@ -77,8 +85,8 @@ impl Engine {
     pub(crate) fn on_alloc_beside_scopes(
         &'static self,
         recording: HeapRecording,
-        address: usize,
-        bytes: usize,
+        (address, bytes): (usize, usize),
+        contents: Contents,
     ) {
         let start = Registers::here();
         if address == 0 || !recording.records_all() && !is_in_scope() {
@@ -101,11 +109,12 @@ impl Engine {
             return;
         }
         if scope != 0 {
-            let block = (address, bytes);
+            let block = (address, bytes, contents);
             self.new_block(&mut inside, start, block, Event::Alloc, in_run, None);
         } else if in_run {
+            let block = (address, bytes, contents);
             // SAFETY: `start` is of this function.
-            unsafe { self.record_alloc(inside.thread, start, address, bytes) };
+            unsafe { self.record_touched(inside.thread, start, block) };
         }
     }
 
@@ -115,7 +124,7 @@ impl Engine {
         &self,
         inside: &mut Inside<'_>,
         start: Registers,
-        (address, bytes): (usize, usize),
+        (address, bytes, contents): (usize, usize, Contents),
         event: Event,
         in_run: bool,
         known: Option<SiteId>,
@@ -126,7 +135,8 @@ impl Engine {
         };
         let thread = &mut *inside.thread;
         let mut site = known;
-        if site.is_none() && (in_run || slot.keeps_stacks()) {
+        let keeps = slot.keeps();
+        if site.is_none() && (in_run || keeps.stacks) {
             // SAFETY: `start` is of a caller of this function.
             site = unsafe { self.site_at(thread, start) };
             if site.is_none() {
@@ -139,12 +149,16 @@ impl Engine {
             Some(_) => clock::ticks(),
             None => 0,
         };
+        let block = (address, bytes, contents);
+        let run_site = site.filter(|_| in_run);
+        let measuring = self.begin_in_scope(thread, keeps.writes, run_site, block);
         let block = NewBlock {
             address,
             bytes,
             site,
             event,
             in_run,
+            measuring,
             now,
         };
         let recorded = self.recorder.alloc_in_scope(token(thread), scope, &block);
@@ -197,6 +211,7 @@ impl Engine {
         if scopes.admit(tag.slot(), thread) || scopes.is_stale(tag) {
             let keeps_time = tag.ordinal() != 0;
             let now = if keeps_time { clock::ticks() } else { 0 };
+            self.end_in_scope(inside.thread, tag, address, bytes);
             let book = &mut inside.thread.book;
             self.recorder
                 .free_in_scope(book, thread, tag, has_run, bytes, now);
@@ -217,13 +232,20 @@ impl Engine {
     pub(crate) fn before_realloc_beside_scopes(
         &'static self,
         address: usize,
+        sizes: (usize, usize),
     ) -> Option<TakenBesideScopes> {
         if !self.may_know(address) {
             return None;
         }
         let _inside = self.enter(Operation::Free)?;
-        // What was measured of it so far is lost.
-        let (value, _) = self.recorder.take_value(address)?;
+        let (value, entry) = self.recorder.take_value(address)?;
+        let mut of_run = None;
+        if let Some(entry) = entry {
+            let mut taken = self.taken(entry);
+            self.before_resize(&mut taken, address, sizes);
+            of_run = Some(taken);
+        }
+        let mut before = None;
         let (mut value, mut site, mut slot_use) = (value, value, 0);
         if let Some(tag) = Tag::of(value) {
             // An open scope's tag stays true while the block is in our hands.
@@ -231,12 +253,15 @@ impl Engine {
             value = tag.value();
             site = self.recorder.site_of_tag(tag);
             slot_use = self.recorder.scopes.use_of(tag);
+            before = Some(self.before_resize_in_scope(address, sizes));
         }
         Some(TakenBesideScopes {
             value,
             run: self.run.load(Relaxed),
             site,
             slot_use,
+            of_run,
+            before,
         })
     }
 
@@ -257,7 +282,13 @@ impl Engine {
             return;
         };
         let value = self.value_now(&inside, taken);
+        let of_run = taken.and_then(|taken| taken.of_run);
         if new.0 == 0 {
+            // What is beside it is still there.
+            let value = match of_run {
+                Some(taken) if value.is_some() => Some(taken.entry.word()),
+                _ => value,
+            };
             if let Some(value) = value {
                 let _ = self.recorder.put_value(old.0, value);
             }
@@ -275,7 +306,8 @@ impl Engine {
                 _ => return,
             }
         }
-        self.moved(&mut inside, start, value, old, new);
+        let before = (of_run, taken.and_then(|taken| taken.before));
+        self.moved(&mut inside, start, value, before, old, new);
     }
 
     /// What a block that was taken out before now counts as: its site or tag.
@@ -298,6 +330,7 @@ impl Engine {
         inside: &mut Inside<'_>,
         start: Registers,
         value: Option<SiteId>,
+        (of_run, before): (Option<Taken>, Option<Before>),
         (old_address, old_bytes): (usize, usize),
         (address, bytes): (usize, usize),
     ) {
@@ -327,7 +360,11 @@ impl Engine {
                 let event = Event::Resized { old_bytes, moved };
                 self.recorder
                     .count_in_scope(me, tag.slot(), tag.ordinal(), event, bytes, now);
-                let _ = self.recorder.put_value(address, tag.value());
+                let sizes = (old_bytes, bytes);
+                let measuring = before.map_or(Measuring::NOT, |before| {
+                    self.after_resize_in_scope(thread, tag, &before, address, sizes)
+                });
+                let _ = self.recorder.put_tag(address, tag, bytes, measuring);
                 return;
             }
             let (scope, number) = (tag.slot(), tag.ordinal());
@@ -335,13 +372,18 @@ impl Engine {
                 .count_in_scope(me, scope, number, Event::MovedOut, old_bytes, now);
         }
         if is_ignoring || current == 0 {
-            match value {
-                Some(site) => drop(self.recorder.put_value(address, site)),
-                None if thread.acted_on.get().records_run() && !is_ignoring => {
+            match (value, of_run) {
+                (Some(_), Some(taken)) => {
+                    let sizes = (old_bytes, bytes);
+                    let entry = self.after_resize(&thread.book.touch, &taken, address, sizes);
+                    let _ = self.recorder.put_back(address, entry);
+                }
+                (Some(site), None) => drop(self.recorder.put_value(address, site)),
+                (None, _) if thread.acted_on.get().records_run() && !is_ignoring => {
                     // SAFETY: `start` is of a caller of this function.
                     unsafe { self.record_alloc(inside.thread, start, address, bytes) };
                 }
-                None => {}
+                (None, _) => {}
             }
             return;
         }
@@ -350,14 +392,21 @@ impl Engine {
             None => thread.acted_on.get().records_run(),
         };
         let event = Event::MovedIn { old_bytes, moved };
-        self.new_block(inside, start, (address, bytes), event, in_run, run_site);
+        // What was measured of it so far is lost.
+        let block = (address, bytes, Contents::Known);
+        self.new_block(inside, start, block, event, in_run, run_site);
     }
 
     // ---- scopes -----------------------------------------------------------
 
+    /// Whether new blocks of this thread are of no scope.
+    pub(crate) fn is_in_no_scope(&self) -> bool {
+        !is_in_scope()
+    }
+
     /// Opens a scope inside of the one that this thread is in, if any; whoever
     /// opens it has one handle.
-    pub(crate) fn open_scope(&'static self, keeps_stacks: bool) -> Result<u32, NoScope> {
+    pub(crate) fn open_scope(&'static self, keeps: Keeps) -> Result<u32, NoScope> {
         self.prepare_to_derive();
         thread_end::prepare(thread_ended);
         let own = self.this_thread().ok_or(NoScope::NoThread)?;
@@ -377,7 +426,7 @@ impl Engine {
             self.pausing(&registry, Some(own), || self.recorder.sweep_scopes(has_run));
         }
         let was_open = scopes.any_open();
-        let opened = scopes.open(own.as_ptr() as usize, parent, keeps_stacks, Moment::now());
+        let opened = scopes.open(own.as_ptr() as usize, parent, keeps, Moment::now());
         if opened.is_ok() && !was_open {
             self.control.change(Control::SCOPES | fence, 0);
         }
@@ -480,8 +529,10 @@ impl Engine {
         let slot = self.recorder.scopes.get(scope).ok_or(NoScope::Busy)?;
         let mut reading = ScopeReading {
             started: slot.started(),
+            has_writes: slot.keeps().writes,
             ..ScopeReading::default()
         };
+        let mut buffer = vec![0; if reading.has_writes { PIECE_BYTES } else { 0 }];
         loop {
             if !slot.admits(me) && !self.share_scope(scope, own) {
                 return Err(NoScope::Busy);
@@ -497,6 +548,9 @@ impl Engine {
                 reading.peak_at_ticks = slot.peak_at_ticks(&held);
                 reading.refused = slot.refused();
                 reading.end = Moment::now();
+                if reading.has_writes && reading.usage.live_blocks > 0 {
+                    self.add_live_unwritten(scope, &mut reading, &mut buffer);
+                }
                 return Ok(reading);
             }
         }

@@ -30,7 +30,7 @@ pub(crate) enum Contents {
 ///
 /// # Safety
 /// The part is the program's memory, which nobody else uses meanwhile.
-unsafe fn part<'a>(address: usize, part: Range<usize>) -> &'a mut [MaybeUninit<u8>] {
+pub(super) unsafe fn part<'a>(address: usize, part: Range<usize>) -> &'a mut [MaybeUninit<u8>] {
     let start = std::ptr::with_exposed_provenance_mut::<MaybeUninit<u8>>(address + part.start);
     // SAFETY: the caller's promise.
     unsafe { std::slice::from_raw_parts_mut(start, part.len()) }

@@ -38,6 +38,22 @@ pub(crate) enum Measured {
     Represented,
 }
 
+impl Measured {
+    /// From the lowest bits.
+    #[inline(always)]
+    fn from_bits(bits: u32) -> Self {
+        match bits & ((1 << MEASURED_BITS) - 1) {
+            1 => Self::Pattern,
+            2 => Self::PatternSampled,
+            3 => Self::Zeroed,
+            4 => Self::ZeroedSampled,
+            5 => Self::Mapped,
+            6 => Self::Represented,
+            _ => Self::Not,
+        }
+    }
+}
+
 /// One word a block: the site in the low bits, so that a block that is not
 /// measured is its site's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,15 +93,7 @@ impl Entry {
 
     #[inline(always)]
     pub(crate) fn how(self) -> Measured {
-        match self.0.get() >> SITE_BITS & ((1 << MEASURED_BITS) - 1) {
-            1 => Measured::Pattern,
-            2 => Measured::PatternSampled,
-            3 => Measured::Zeroed,
-            4 => Measured::ZeroedSampled,
-            5 => Measured::Mapped,
-            6 => Measured::Represented,
-            _ => Measured::Not,
-        }
+        Measured::from_bits(self.0.get() >> SITE_BITS)
     }
 
     /// The size of a measured block, if it is tiny; else it is in its [`More`].
@@ -95,27 +103,51 @@ impl Entry {
     }
 }
 
-/// A second word of a measured block that is not tiny: its size and its weight.
-/// It is in the map at the block's second granule, where no other block begins,
-/// and it stays there when the block goes.
+/// A second word of a block that is not tiny: its size and its weight, and of a
+/// scope's block how it is measured. It is in the map at the block's second granule,
+/// where no other block begins, and it stays there when the block goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct More(NonZeroU32);
 
-const SIZE_BITS: u32 = 24;
-const WEIGHT_MAX: u8 = (1 << 6) - 1;
+const SIZE_BITS: u32 = 22;
+/// Says that the size is in pages, what is beyond the last whole one left out.
+const IN_PAGES: u32 = 1 << SIZE_BITS;
+const PAGE_SHIFT: u32 = 12;
+const WEIGHT_SHIFT: u32 = SIZE_BITS + 1;
+const WEIGHT_MAX: u8 = (1 << 4) - 1;
+const HOW_SHIFT: u32 = WEIGHT_SHIFT + 4;
+const _: () = assert!(1 << (HOW_SHIFT + MEASURED_BITS) == IS_MORE);
 
-/// No larger block has one.
+/// No larger block of a run has one.
 pub(crate) const MORE_BYTES_MAX: usize = (1 << SIZE_BITS) - 1;
 
 impl More {
+    /// Whether a block of this size covers its second granule, so that no other one can
+    /// begin there.
+    #[inline(always)]
+    pub(crate) fn has_place(bytes: usize) -> bool {
+        bytes > TINY_BYTES
+    }
+
     /// None for tiny blocks.
     #[inline(always)]
     pub(crate) fn of(bytes: usize, weight: u8) -> Option<Self> {
         debug_assert!(bytes <= MORE_BYTES_MAX && weight <= WEIGHT_MAX);
-        let word = IS_MORE | u32::from(weight) << SIZE_BITS | bytes as u32;
+        let word = IS_MORE | u32::from(weight) << WEIGHT_SHIFT | bytes as u32;
         NonZeroU32::new(word)
             .filter(|_| bytes > TINY_BYTES)
             .map(Self)
+    }
+
+    /// Of a scope's block, of any size.
+    #[inline(always)]
+    pub(crate) fn of_scope(bytes: usize, how: Measured, weight: u8) -> Self {
+        let size = match bytes <= MORE_BYTES_MAX {
+            true => bytes as u32,
+            false => (bytes >> PAGE_SHIFT).min(MORE_BYTES_MAX) as u32 | IN_PAGES,
+        };
+        let rest = u32::from(weight) << WEIGHT_SHIFT | (how as u32) << HOW_SHIFT;
+        Self(NonZeroU32::new(IS_MORE | size | rest).unwrap_or(NonZeroU32::MAX))
     }
 
     pub(crate) fn from_word(word: NonZeroU32) -> Option<Self> {
@@ -127,12 +159,22 @@ impl More {
         self.0
     }
 
+    /// Of more than [`MORE_BYTES_MAX`], whole pages.
     pub(crate) fn bytes(self) -> usize {
-        self.0.get() as usize & MORE_BYTES_MAX
+        let size = self.0.get() as usize & MORE_BYTES_MAX;
+        match self.0.get() & IN_PAGES {
+            0 => size,
+            _ => size << PAGE_SHIFT,
+        }
     }
 
     pub(crate) fn weight(self) -> u8 {
-        (self.0.get() >> SIZE_BITS) as u8 & WEIGHT_MAX
+        (self.0.get() >> WEIGHT_SHIFT) as u8 & WEIGHT_MAX
+    }
+
+    /// Of a scope's block; else it is in the [`Entry`].
+    pub(crate) fn how(self) -> Measured {
+        Measured::from_bits(self.0.get() >> HOW_SHIFT)
     }
 }
 

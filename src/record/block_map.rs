@@ -154,6 +154,25 @@ impl BlockMap {
         true
     }
 
+    /// As [`Self::put_beside`], where a block may begin at any time: only if there is
+    /// nothing, or something that `is_such` tells is no block.
+    #[inline(always)]
+    pub(crate) fn put_if_free(
+        &self,
+        address: usize,
+        value: NonZeroU32,
+        is_such: impl Fn(NonZeroU32) -> bool,
+    ) {
+        if let Some(slot) = granule(address).and_then(|granule| self.slot(granule)) {
+            let before = slot.load(Relaxed);
+            let is_free = NonZeroU32::new(before).is_none_or(is_such);
+            if is_free && before != value.get() {
+                // Fails if a block has come there.
+                let _ = slot.compare_exchange(before, value.get(), Relaxed, Relaxed);
+            }
+        }
+    }
+
     /// Every value, in order of addresses; then those at odd ones.
     pub(crate) fn each(&self, mut visit: impl FnMut(usize, NonZeroU32)) {
         self.each_leaf(|index, leaf| {

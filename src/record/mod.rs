@@ -274,7 +274,10 @@ impl Recorder {
 
     /// The site of the block at `address`.
     pub(crate) fn site_of_block(&self, address: usize) -> Option<SiteId> {
-        Some(self.entry_in_run(self.blocks.get(address)?)?.site())
+        Some(
+            self.entry_in_run(address, self.blocks.get(address)?)?
+                .site(),
+        )
     }
 
     /// As [`Self::may_know`], while blocks are sampled.
@@ -287,7 +290,7 @@ impl Recorder {
     /// size: takes it out, so that whoever gets the address next finds it free.
     #[inline(always)]
     pub(crate) fn take(&self, address: usize) -> Option<Entry> {
-        self.entry_in_run(self.blocks.remove(address)?)
+        self.entry_in_run(address, self.blocks.remove(address)?)
     }
 
     /// A block that was taken out is at `address`, unchanged.
@@ -311,7 +314,7 @@ impl Recorder {
     /// but for those at odd ones; with its size, unless it is mapped, and weight.
     pub(crate) fn each_measured(&self, mut visit: impl FnMut(usize, Entry, usize, u8)) {
         self.blocks.each(|address, word| {
-            let Some(entry) = Entry::from_word(word) else {
+            let Some(entry) = self.entry_in_run(address, word) else {
                 return;
             };
             match (entry.how(), entry.tiny_bytes()) {

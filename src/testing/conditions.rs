@@ -11,7 +11,8 @@ const SITES: usize = 8;
 
 /// Asserts conditions on what a scope adds up to. Each is a field of a
 /// [`HeapUsage`](crate::HeapUsage) or a [`SiteUsage`](crate::SiteUsage), an
-/// operator, and a value (`u64`).
+/// operator, and a value (`u64`). Of [`unwritten_bytes`](crate::HeapUsage::unwritten_bytes),
+/// which is an upper bound, only `<=` and `<` can be asserted.
 ///
 /// If one does not hold, the message has the condition, both values, and the
 /// sites that have the most of what the condition is about. The whole profile of
@@ -19,7 +20,7 @@ const SITES: usize = 8;
 /// that the environment variable `HEAPLEDGER_DIR` names), for DHAT's viewer.
 ///
 /// # Panics
-/// If a condition does not hold.
+/// If a condition does not hold, or cannot be told.
 ///
 /// # Examples
 /// ```
@@ -73,7 +74,11 @@ macro_rules! assert_heap {
     (@check [$($owner:tt)+] $field:ident $operator:tt $limit:expr) => {
         match (&$($owner)+, $limit) {
             (owner, limit) => {
-                let value: u64 = owner.$field;
+                let value: u64 = $crate::macro_support::Countable::count(
+                    owner.$field,
+                    ::std::stringify!($field),
+                    ::std::stringify!($operator),
+                );
                 let limit: u64 = limit;
                 if !(value $operator limit) {
                     $crate::macro_support::condition_failed(
@@ -102,6 +107,43 @@ macro_rules! here {
         fn here() {}
         ::std::any::type_name_of_val(&here)
     }};
+}
+
+/// A number that can be asserted.
+pub trait Countable {
+    /// # Panics
+    /// If it is not known, or if what is known does not tell whether a condition with this
+    /// operator holds.
+    #[doc(hidden)]
+    fn count(self, field: &str, operator: &str) -> u64;
+}
+
+impl Countable for u64 {
+    fn count(self, _field: &str, _operator: &str) -> u64 {
+        self
+    }
+}
+
+/// No more than this.
+impl Countable for Option<u64> {
+    #[track_caller]
+    fn count(self, field: &str, operator: &str) -> u64 {
+        match self {
+            Some(value) if operator.starts_with('<') => value,
+            Some(_) => ENGINE.ignoring(|| {
+                panic!(
+                    "heapledger: {field} is an upper bound, not a count: it can be asserted with \
+                     `<=` and `<`, not with `{operator}`"
+                )
+            }),
+            None => ENGINE.ignoring(|| {
+                panic!(
+                    "heapledger: {field} is not known of this scope; use heapledger::measure_writes \
+                     or Scope::measuring_writes"
+                )
+            }),
+        }
+    }
 }
 
 /// What the left side of a condition is a field of.
@@ -238,6 +280,7 @@ fn field_of(site: &SiteUsage, field: &str) -> u64 {
         "reallocs" => site.reallocs,
         "copied_bytes" => site.copied_bytes,
         "largest_bytes" => site.largest_bytes,
+        "unwritten_bytes" => site.unwritten_bytes.unwrap_or_default(),
         _ => site.total_blocks,
     }
 }

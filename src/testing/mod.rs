@@ -23,7 +23,7 @@ pub mod criterion;
 pub mod macro_support {
     #[cfg(feature = "baselines")]
     pub use super::baseline::check_baseline;
-    pub use super::conditions::{Owner, condition_failed};
+    pub use super::conditions::{Countable, Owner, condition_failed};
     pub use super::leaks::check_no_leaks;
     pub use super::no_alloc::check_no_alloc;
 }

@@ -4,6 +4,7 @@
 use crate::alloc::ENGINE;
 use crate::engine::scopes::NoScope;
 use crate::profiler::{MISSING_ALLOCATOR, allocator_is_installed};
+use crate::record::scope::slot::Keeps;
 use crate::record::scope::slots::{MAX_DEPTH, NoSlot};
 use crate::record::scope::tag::{MAX_SCOPE_SITES, MAX_SLOTS};
 use crate::testing::usage::HeapUsage;
@@ -63,6 +64,32 @@ pub fn measure_counts<T>(work: impl FnOnce() -> T) -> (T, HeapUsage) {
     measure_in(&Scope::counts_only(), work)
 }
 
+/// As [`measure`]; and it is found out how much of each block is never written to. See
+/// [`Scope::measuring_writes`].
+///
+/// # Panics
+/// As [`measure`] does.
+///
+/// # Examples
+/// ```
+/// #[global_allocator]
+/// static ALLOC: heapledger::Alloc = heapledger::Alloc;
+///
+/// fn main() {
+///     let (list, heap) = heapledger::measure_writes(|| {
+///         let mut list = Vec::<u32>::with_capacity(1000);
+///         list.extend(0..10);
+///         list
+///     });
+///     heapledger::assert_heap!(heap.total_bytes == 4000, heap.unwritten_bytes <= 3960);
+///     # drop(list);
+/// }
+/// ```
+#[inline(never)]
+pub fn measure_writes<T>(work: impl FnOnce() -> T) -> (T, HeapUsage) {
+    measure_in(&Scope::measuring_writes(), work)
+}
+
 fn measure_in<T>(scope: &Scope, work: impl FnOnce() -> T) -> (T, HeapUsage) {
     let entered = scope.enter();
     let result = work();
@@ -101,6 +128,7 @@ fn measure_in<T>(scope: &Scope, work: impl FnOnce() -> T) -> (T, HeapUsage) {
 pub struct Scope {
     number: u32,
     has_sites: bool,
+    has_writes: bool,
 }
 
 impl Scope {
@@ -114,7 +142,35 @@ impl Scope {
         reason = "it can fail, and a scope in a derived default is a mistake"
     )]
     pub fn new() -> Self {
-        Self::open(true)
+        Self::open(Keeps {
+            stacks: true,
+            writes: false,
+        })
+    }
+
+    /// As [`Scope::new`]; and it is found out how much of each block is never written to:
+    /// [`HeapUsage::unwritten_bytes`]. Every block of the scope is filled with a pattern for
+    /// that, however large it is, so that all of it becomes resident; zeroed blocks are not.
+    ///
+    /// # Panics
+    /// As [`Scope::new`] does.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[global_allocator]
+    /// # static ALLOC: heapledger::Alloc = heapledger::Alloc;
+    /// let scope = heapledger::Scope::measuring_writes();
+    /// let inside = scope.enter();
+    /// let mut text = String::with_capacity(100);
+    /// text.push_str("ten bytes.");
+    /// drop(inside);
+    /// assert_eq!(scope.usage().unwritten_bytes, Some(90));
+    /// ```
+    pub fn measuring_writes() -> Self {
+        Self::open(Keeps {
+            stacks: true,
+            writes: true,
+        })
     }
 
     /// A scope that keeps counts only, for the least cost.
@@ -134,17 +190,21 @@ impl Scope {
     /// # drop(text);
     /// ```
     pub fn counts_only() -> Self {
-        Self::open(false)
+        Self::open(Keeps::default())
     }
 
-    fn open(has_sites: bool) -> Self {
+    fn open(keeps: Keeps) -> Self {
         static INSTALLED: AtomicBool = AtomicBool::new(false);
         ENGINE.ignoring(|| {
-            let number = match ENGINE.open_scope(has_sites) {
+            let number = match ENGINE.open_scope(keeps) {
                 Ok(number) => number,
                 Err(refusal) => panic!("heapledger: {}", sentence(refusal)),
             };
-            let scope = Self { number, has_sites };
+            let scope = Self {
+                number,
+                has_sites: keeps.stacks,
+                has_writes: keeps.writes,
+            };
             if !INSTALLED.load(Relaxed) {
                 // A thread outside of all scopes is not looked at.
                 let inside = scope.enter();
@@ -240,7 +300,7 @@ impl Scope {
                     MAX_SCOPE_SITES - 1
                 );
             }
-            HeapUsage::of(reading, self.has_sites)
+            HeapUsage::of(reading, self.has_sites, self.has_writes)
         })
     }
 }

@@ -70,6 +70,16 @@ pub struct HeapUsage {
     pub copied_bytes: u64,
     /// The largest block.
     pub largest_bytes: u64,
+    /// Bytes that held to the end what they held when their block was allocated: as good as
+    /// never written. None unless the scope was made to find out
+    /// ([`Scope::measuring_writes`](crate::Scope::measuring_writes)).
+    ///
+    /// An upper bound, as a byte can be given the value that it has: in a zeroed block
+    /// every zero counts. Taken as written in full, though, are blocks from outside that
+    /// grew in the scope, and blocks of up to 16 bytes that an inner allocator puts so close
+    /// together that there is no place to note it. Of a live block of more than 4 MiB the last
+    /// part of a page is not looked at.
+    pub unwritten_bytes: Option<u64>,
     detail: Arc<Detail>,
 }
 
@@ -126,6 +136,8 @@ pub struct SiteUsage {
     pub copied_bytes: u64,
     /// The largest block.
     pub largest_bytes: u64,
+    /// As [`HeapUsage::unwritten_bytes`].
+    pub unwritten_bytes: Option<u64>,
     /// Innermost first; empty if these are the counts of several sites.
     frames: Vec<SiteFrame>,
     /// Of whose sites these are, and which.
@@ -165,6 +177,7 @@ impl fmt::Display for SiteFrame {
 pub(crate) struct Detail {
     reading: ScopeReading,
     has_sites: bool,
+    has_writes: bool,
     snapshot: OnceLock<Snapshot>,
     sites: OnceLock<Vec<SiteUsage>>,
 }
@@ -189,12 +202,13 @@ impl fmt::Debug for HeapUsage {
             .field("reallocs", &self.reallocs)
             .field("copied_bytes", &self.copied_bytes)
             .field("largest_bytes", &self.largest_bytes)
+            .field("unwritten_bytes", &self.unwritten_bytes)
             .finish_non_exhaustive()
     }
 }
 
 impl HeapUsage {
-    pub(crate) fn of(reading: ScopeReading, has_sites: bool) -> Self {
+    pub(crate) fn of(reading: ScopeReading, has_sites: bool, has_writes: bool) -> Self {
         let usage = reading.usage;
         Self {
             total_blocks: usage.total_blocks,
@@ -210,9 +224,11 @@ impl HeapUsage {
             reallocs: usage.reallocs,
             copied_bytes: usage.copied_bytes,
             largest_bytes: usage.largest_bytes,
+            unwritten_bytes: has_writes.then_some(usage.unwritten_bytes),
             detail: Arc::new(Detail {
                 reading,
                 has_sites,
+                has_writes,
                 snapshot: OnceLock::new(),
                 sites: OnceLock::new(),
             }),
@@ -282,7 +298,7 @@ impl SiteUsage {
         user.or(self.frames.first())
     }
 
-    fn new(usage: &Usage, frames: Vec<SiteFrame>) -> Self {
+    fn new(usage: &Usage, has_writes: bool, frames: Vec<SiteFrame>) -> Self {
         Self {
             total_blocks: usage.total_blocks,
             total_bytes: usage.total_bytes,
@@ -297,13 +313,14 @@ impl SiteUsage {
             reallocs: usage.reallocs,
             copied_bytes: usage.copied_bytes,
             largest_bytes: usage.largest_bytes,
+            unwritten_bytes: has_writes.then_some(usage.unwritten_bytes),
             frames,
             of: None,
         }
     }
 
     pub(crate) fn sum_of(detail: &Arc<Detail>, numbers: Vec<usize>) -> Self {
-        let mut sum = Self::new(&Usage::default(), Vec::new());
+        let mut sum = Self::new(&Usage::default(), detail.has_writes, Vec::new());
         for &number in &numbers {
             sum.add(&detail.sites()[number]);
         }
@@ -314,7 +331,7 @@ impl SiteUsage {
     /// The scope that these are counts of.
     pub(crate) fn whole_scope(&self) -> Option<HeapUsage> {
         let (detail, _) = self.of.as_ref()?;
-        let mut whole = HeapUsage::of(ScopeReading::default(), detail.has_sites);
+        let mut whole = HeapUsage::of(ScopeReading::default(), detail.has_sites, detail.has_writes);
         whole.detail = Arc::clone(detail);
         Some(whole)
     }
@@ -344,6 +361,8 @@ impl SiteUsage {
         self.reallocs += other.reallocs;
         self.copied_bytes += other.copied_bytes;
         self.largest_bytes = self.largest_bytes.max(other.largest_bytes);
+        let both = self.unwritten_bytes.zip(other.unwritten_bytes);
+        self.unwritten_bytes = both.map(|(one, other)| one + other);
     }
 }
 
@@ -396,7 +415,7 @@ impl Detail {
                     .map(|(usage, stack)| {
                         let frames = stack.into_iter();
                         let frames = frames.map(|frame| SiteFrame::new(frame, &here));
-                        SiteUsage::new(usage, frames.collect())
+                        SiteUsage::new(usage, self.has_writes, frames.collect())
                     })
                     .collect();
                 sites.sort_by(|a, b| {

@@ -18,7 +18,133 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("scopes/ad_hoc_run", ad_hoc_run, passes),
     Scenario::new("scopes/runs_come_and_go", runs_come_and_go, passes),
     Scenario::new("scopes/fork", fork, passes),
+    Scenario::new("scopes/written_in_a_run", written_in_a_run, |child| {
+        let ended = child.run().exited_with(0);
+        let profile = ended.profile();
+        for (function, numbers) in [
+            ("ten_of_hundred_freed_inside", (50, 5_000, 500)),
+            ("ten_of_hundred_freed_later", (50, 5_000, 500)),
+            ("ten_of_hundred_live", (50, 5_000, 500)),
+            ("ten_of_hundred_elsewhere", (50, 5_000, 500)),
+            ("three_of_ten", (1, 10, 3)),
+            ("grown_and_shrunk", (1, 400, 60)),
+            ("grown_outside", (1, 400, 60)),
+            ("large_outside", (1, 1_000_000, 100)),
+        ] {
+            let touch = profile.touch_in(function);
+            let found = (touch.blocks, touch.bytes, touch.written_bytes);
+            assert_eq!((found, touch.unmeasured_blocks), (numbers, 0), "{function}");
+        }
+        let many = profile.touch_in("sampled");
+        assert_eq!(many.unmeasured_blocks, 0);
+        assert_eq!(many.all_bytes, 2_000 * 65_536);
+        assert!(many.blocks >= 16 && many.blocks < 500, "{many:?}");
+        assert_eq!(many.written_bytes, many.blocks * 1_000);
+        let measured = profile.touch_in("measured_by_scope");
+        assert_eq!((measured.blocks, measured.written_bytes), (40, 40_000));
+        assert_eq!(ended.told("unwritten"), 40 * (65_536 - 1_000));
+    }),
 ];
+
+#[inline(never)]
+fn written(bytes: usize, written: usize) -> Block {
+    let mut block = Block::new(bytes);
+    block.write(0, written);
+    block
+}
+
+#[inline(never)]
+fn ten_of_hundred_freed_inside() -> Block {
+    written(100, 10)
+}
+
+#[inline(never)]
+fn ten_of_hundred_freed_later() -> Block {
+    written(100, 10)
+}
+
+#[inline(never)]
+fn ten_of_hundred_live() -> Block {
+    written(100, 10)
+}
+
+#[inline(never)]
+fn ten_of_hundred_elsewhere() -> Block {
+    written(100, 10)
+}
+
+#[inline(never)]
+fn three_of_ten() -> Block {
+    written(10, 3)
+}
+
+#[inline(never)]
+fn grown_and_shrunk() -> Block {
+    let mut block = written(100, 50);
+    block.resize(400);
+    block.write(190, 10);
+    block.resize(200);
+    block
+}
+
+#[inline(never)]
+fn grown_outside() -> Block {
+    written(100, 50)
+}
+
+#[inline(never)]
+fn large_outside() -> Block {
+    written(1_000_000, 100)
+}
+
+#[inline(never)]
+fn sampled() -> Block {
+    written(65_536, 1_000)
+}
+
+#[inline(never)]
+fn measured_by_scope() -> Block {
+    written(65_536, 1_000)
+}
+
+/// What is written to blocks is measured while scopes are open, in them and outside.
+fn written_in_a_run() {
+    let _profiler = Profiler::new_heap();
+    let scope = Scope::new();
+    let mut kept = Vec::new();
+    {
+        let _inside = scope.enter();
+        for _ in 0..50 {
+            ten_of_hundred_freed_inside().free();
+            kept.push(ten_of_hundred_freed_later());
+            ten_of_hundred_live().keep();
+        }
+        three_of_ten().free();
+        grown_and_shrunk().free();
+        for _ in 0..2_000 {
+            sampled().free();
+        }
+    }
+    // The scope is open still, but this thread is not in it.
+    for _ in 0..50 {
+        ten_of_hundred_elsewhere().free();
+    }
+    let mut grown = grown_outside();
+    grown.resize(400);
+    grown.write(190, 10);
+    grown.free();
+    large_outside().free();
+    let wanting = Scope::measuring_writes();
+    {
+        let _inside = wanting.enter();
+        for _ in 0..40 {
+            measured_by_scope().free();
+        }
+    }
+    tell("unwritten", wanting.usage().unwritten_bytes.expect("known"));
+    drop((scope, wanting));
+    kept.into_iter().for_each(Block::free);
+}
 
 fn passes(child: Child) {
     let ended = child.run().exited_with(0);

@@ -6,6 +6,7 @@ mod counts;
 mod isolation;
 mod parser;
 mod threads;
+mod writes;
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;

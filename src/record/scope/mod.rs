@@ -17,3 +17,4 @@ pub(crate) mod tally;
 pub(crate) mod slot;
 pub(crate) mod slots;
 pub(crate) mod operations;
+pub(crate) mod live;

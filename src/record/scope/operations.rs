@@ -1,6 +1,7 @@
 //! What the recorder does with blocks of scopes.
 
-use crate::record::block_entry::Entry;
+use crate::record::block_entry::{Entry, Measured, More};
+use crate::record::block_map::GRANULE_BYTES;
 use crate::record::book::Book;
 use crate::record::scope::slot::{Slot, ThreadToken};
 use crate::record::scope::tag::Tag;
@@ -10,6 +11,20 @@ use crate::record::sites::{OVERFLOW, SiteId};
 use crate::record::snapshot::Node;
 use crate::record::{NotRecorded, Recorder};
 use std::collections::HashMap;
+
+/// How a scope's block is measured: the weight is of a run's sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Measuring {
+    pub(crate) how: Measured,
+    pub(crate) weight: u8,
+}
+
+impl Measuring {
+    pub(crate) const NOT: Self = Self {
+        how: Measured::Not,
+        weight: 0,
+    };
+}
 
 /// A block that a thread has allocated, or reallocated, inside of a scope.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +36,7 @@ pub(crate) struct NewBlock {
     pub(crate) event: Event,
     /// Whether the run in progress, by its site, counts it too.
     pub(crate) in_run: bool,
+    pub(crate) measuring: Measuring,
     pub(crate) now: u64,
 }
 
@@ -42,7 +58,7 @@ impl Recorder {
             },
         };
         let tag = Tag::new(scope, number, block.in_run);
-        let Ok(before) = self.blocks.insert(block.address, tag.value()) else {
+        let Ok(before) = self.put_tag(block.address, tag, block.bytes, block.measuring) else {
             self.refuse(scope);
             return Err(NotRecorded);
         };
@@ -52,6 +68,54 @@ impl Recorder {
             // Without a run, sites in the map are what the last one left.
             None => !block.in_run || Entry::from_word(value).is_none(),
         }))
+    }
+
+    /// Puts a block of a scope into the map, with its size and how it is measured, if
+    /// there is a place for that. Returns what was there before.
+    #[inline(always)]
+    pub(crate) fn put_tag(
+        &self,
+        address: usize,
+        tag: Tag,
+        bytes: usize,
+        measuring: Measuring,
+    ) -> Result<Option<SiteId>, NotRecorded> {
+        let more = More::of_scope(bytes, measuring.how, measuring.weight).word();
+        let beside = address + GRANULE_BYTES;
+        let has_place = More::has_place(bytes);
+        if has_place {
+            self.blocks.put_beside(beside, more);
+        }
+        let before = self.blocks.insert(address, tag.value());
+        if !has_place {
+            let is_more = |word| More::from_word(word).is_some();
+            self.blocks.put_if_free(beside, more, is_more);
+        }
+        before.map_err(|_| NotRecorded)
+    }
+
+    /// How the scope's block at `address` is measured.
+    pub(crate) fn measuring(&self, address: usize) -> Measuring {
+        self.more(address).map_or(Measuring::NOT, |more| Measuring {
+            how: more.how(),
+            weight: more.weight(),
+        })
+    }
+
+    /// Whether the scope of this tag wants to know what is written to its blocks.
+    pub(crate) fn keeps_writes(&self, tag: Tag) -> bool {
+        let slot = self.scopes.get(tag.slot());
+        slot.is_some_and(|slot| slot.keeps().writes)
+    }
+
+    /// Counts bytes that were never written in the scope, if it wants to know, and in
+    /// all around it that do.
+    pub(crate) fn add_unwritten(&self, thread: ThreadToken, tag: Tag, bytes: u64) {
+        let (mut scope, mut number) = (tag.slot(), tag.ordinal());
+        while let Some(slot) = self.scopes.get(scope).filter(|slot| slot.keeps().writes) {
+            slot.add_unwritten(number, bytes, &slot.hold(thread));
+            (scope, number) = (slot.parent(), slot.in_parent(number));
+        }
     }
 
     /// As [`Self::alloc_in_scope`], of what is usual in a scope that keeps counts
@@ -72,8 +136,8 @@ impl Recorder {
         let Some(slot) = slot else {
             return false;
         };
-        let value = Tag::new(scope, 0, false).value();
-        match self.blocks.insert(address, value) {
+        let tag = Tag::new(scope, 0, false);
+        match self.put_tag(address, tag, bytes, Measuring::NOT) {
             Ok(None) => {
                 slot.count(0, Event::Alloc, bytes, 0, &None);
                 true
@@ -193,17 +257,20 @@ impl Recorder {
         }
     }
 
-    /// What a run knows of a block with this value, when no scope is open. None:
-    /// no run knows it.
+    /// What a run knows of the block at `address` with this value, when no scope is
+    /// open. None: no run knows it.
     #[inline(always)]
-    pub(crate) fn entry_in_run(&self, value: SiteId) -> Option<Entry> {
-        Entry::from_word(value).or_else(|| self.entry_in_run_of_tag(Tag::of(value)?))
+    pub(crate) fn entry_in_run(&self, address: usize, value: SiteId) -> Option<Entry> {
+        Entry::from_word(value).or_else(|| self.entry_in_run_of_tag(address, Tag::of(value)?))
     }
 
     #[cold]
     #[inline(never)]
-    fn entry_in_run_of_tag(&self, tag: Tag) -> Option<Entry> {
-        tag.is_in_run().then(|| Entry::of(self.site_of_tag(tag)))
+    pub(crate) fn entry_in_run_of_tag(&self, address: usize, tag: Tag) -> Option<Entry> {
+        let site = tag.is_in_run().then(|| self.site_of_tag(tag))?;
+        Some(self.more(address).map_or(Entry::of(site), |more| {
+            Entry::measured(site, more.how(), more.bytes())
+        }))
     }
 
     /// As [`Recorder::take`], whatever the block is part of: the second value is
@@ -282,6 +349,9 @@ impl Recorder {
     pub(crate) unsafe fn forget_blocks_outside_scopes(&self) {
         if self.scopes.any_open() {
             self.blocks.retag(|value| {
+                if More::from_word(value).is_some() {
+                    return Some(value);
+                }
                 let tag = self.scopes.of_open_scope(Tag::of(value)?)?;
                 Some(tag.apart().value())
             });

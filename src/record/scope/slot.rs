@@ -9,7 +9,7 @@ use crate::record::scope::tally::{Event, Tally, Usage};
 use crate::record::sites::{MAX_SITES, SiteId};
 use parking_lot::MutexGuard;
 use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
+    AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, Release},
 };
 
@@ -21,6 +21,27 @@ const SHARED: usize = 1;
 /// A thread, by the address of its block.
 pub(crate) type ThreadToken = usize;
 
+/// What a scope finds out beside totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Keeps {
+    pub(crate) stacks: bool,
+    /// How much of each block is written to.
+    pub(crate) writes: bool,
+}
+
+const STACKS: u8 = 1;
+const WRITES: u8 = 2;
+
+impl Keeps {
+    /// What the scope around wants to know, the one in it has to find out.
+    pub(crate) fn with(self, around: Self) -> Self {
+        Self {
+            stacks: self.stacks || around.stacks,
+            writes: self.writes || around.writes,
+        }
+    }
+}
+
 /// Zeroed memory is a slot that was never used.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -31,7 +52,9 @@ pub(crate) struct Slot {
     parent: AtomicU32,
     /// How many scopes there are around this one.
     depth: AtomicU32,
-    keeps_stacks: AtomicBool,
+    keeps: AtomicU8,
+    /// The owner of a slot that keeps counts only and lies in no other; else 0.
+    owner_of_counts: AtomicUsize,
     /// Who can still ask for the counts: none can once this is 0.
     pub(crate) handles: AtomicU32,
     /// Slots whose parent this is.
@@ -81,13 +104,18 @@ impl Slot {
         &self,
         owner: ThreadToken,
         (parent, depth): (u32, u32),
-        keeps_stacks: bool,
+        keeps: Keeps,
         now: Moment,
     ) {
         self.owner.store(owner, Relaxed);
+        let is_plain = keeps == Keeps::default() && parent == 0;
+        let owner_of_counts = if is_plain { owner } else { 0 };
+        self.owner_of_counts.store(owner_of_counts, Relaxed);
         self.parent.store(parent, Relaxed);
         self.depth.store(depth, Relaxed);
-        self.keeps_stacks.store(keeps_stacks, Relaxed);
+        let stacks = if keeps.stacks { STACKS } else { 0 };
+        let writes = if keeps.writes { WRITES } else { 0 };
+        self.keeps.store(stacks | writes, Relaxed);
         self.handles.store(1, Relaxed);
         self.children.store(0, Relaxed);
         self.refused.store(0, Relaxed);
@@ -107,8 +135,13 @@ impl Slot {
         self.depth.load(Relaxed)
     }
 
-    pub(crate) fn keeps_stacks(&self) -> bool {
-        self.keeps_stacks.load(Relaxed)
+    #[inline(always)]
+    pub(crate) fn keeps(&self) -> Keeps {
+        let keeps = self.keeps.load(Relaxed);
+        Keeps {
+            stacks: keeps & STACKS != 0,
+            writes: keeps & WRITES != 0,
+        }
     }
 
     pub(crate) fn started(&self) -> Moment {
@@ -130,7 +163,7 @@ impl Slot {
     /// Whether the slot has nothing but counts, which this thread alone changes.
     #[inline(always)]
     pub(crate) fn is_own_counts(&self, thread: ThreadToken) -> bool {
-        self.owner.load(Relaxed) == thread && !self.keeps_stacks() && self.parent() == 0
+        self.owner_of_counts.load(Relaxed) == thread
     }
 
     /// Whether this thread may count, with or without the lock.
@@ -142,6 +175,7 @@ impl Slot {
 
     /// Lets every thread count. No thread is inside the gate.
     pub(crate) fn share(&self) {
+        self.owner_of_counts.store(0, Relaxed);
         self.owner.store(SHARED, Release);
     }
 
@@ -242,6 +276,14 @@ impl Slot {
             self.epoch.add(1);
             self.peak_at_ticks.set(now);
         }
+    }
+
+    /// Counts bytes of a block of the site `number` that were never written.
+    pub(crate) fn add_unwritten(&self, number: u32, bytes: u64, _held: &Hold<'_>) {
+        if let Some(site) = self.sites.get(number as usize).filter(|_| number != 0) {
+            site.tally.add_unwritten(bytes);
+        }
+        self.tally.add_unwritten(bytes);
     }
 
     pub(crate) fn live_blocks(&self, _held: &Hold<'_>) -> u64 {

@@ -7,7 +7,7 @@
 
 use crate::clock::Moment;
 use crate::record::chunks::Chunks;
-use crate::record::scope::slot::{Slot, ThreadToken};
+use crate::record::scope::slot::{Keeps, Slot, ThreadToken};
 use crate::record::scope::tag::{MAX_SLOTS, Tag};
 use std::sync::atomic::{
     AtomicU32,
@@ -102,7 +102,7 @@ impl Slots {
         &self,
         owner: ThreadToken,
         parent: u32,
-        keeps_stacks: bool,
+        keeps: Keeps,
         now: Moment,
     ) -> Result<u32, NoSlot> {
         let around = self.get(parent);
@@ -117,9 +117,8 @@ impl Slots {
             .ok_or(NoSlot::NoMemory)?;
         let state = self.state.get_or_map(number as usize);
         state.ok_or(NoSlot::NoMemory)?.store(OPEN, Release);
-        // What the scope around wants to know, this one has to find out.
-        let keeps_stacks = keeps_stacks || around.is_some_and(Slot::keeps_stacks);
-        slot.open(owner, (parent, depth), keeps_stacks, now);
+        let keeps = keeps.with(around.map(Slot::keeps).unwrap_or_default());
+        slot.open(owner, (parent, depth), keeps, now);
         if let Some(around) = around {
             around.children.fetch_add(1, Relaxed);
         }

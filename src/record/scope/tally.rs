@@ -20,6 +20,8 @@ pub(crate) struct Tally {
     max_bytes: Counter64,
     /// Sum of the times of frees less that of allocations; wraps.
     lifetime_ticks: Counter64,
+    /// Of blocks that are gone.
+    unwritten_bytes: Counter64,
 }
 
 /// A reading of a [`Tally`].
@@ -42,6 +44,9 @@ pub(crate) struct Usage {
     pub(crate) peak_blocks: u64,
     pub(crate) peak_bytes: u64,
     pub(crate) lifetime_ticks: u64,
+    /// Where it is measured: bytes that held what they held at first, of blocks that
+    /// are gone; and of those that are live, once they were looked at.
+    pub(crate) unwritten_bytes: u64,
 }
 
 /// What happened to a block.
@@ -133,6 +138,10 @@ impl Tally {
         self.live_blocks.add(1_u64.wrapping_neg());
     }
 
+    pub(crate) fn add_unwritten(&self, bytes: u64) {
+        self.unwritten_bytes.add(bytes);
+    }
+
     pub(crate) fn live(&self) -> (u64, u64) {
         (self.live_blocks.get(), self.live_bytes.get())
     }
@@ -152,6 +161,7 @@ impl Tally {
             &self.max_blocks,
             &self.max_bytes,
             &self.lifetime_ticks,
+            &self.unwritten_bytes,
         ] {
             counter.set(0);
         }
@@ -174,6 +184,7 @@ impl Tally {
             peak_blocks,
             peak_bytes,
             lifetime_ticks: self.lifetime_ticks.get(),
+            unwritten_bytes: self.unwritten_bytes.get(),
         }
     }
 }
