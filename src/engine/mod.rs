@@ -29,6 +29,7 @@ mod unloading;
 mod windows;
 pub(crate) mod scopes;
 mod scoped_writes;
+pub(crate) mod reachable;
 #[cfg(test)]
 mod capture_tests;
 

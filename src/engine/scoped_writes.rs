@@ -14,7 +14,8 @@ use crate::record::scope::tag::Tag;
 use crate::record::sites::SiteId;
 use crate::record::touch_counters::{Decision, Measure};
 use crate::touch::arena::LARGE_BYTES;
-use crate::touch::{pattern, peek};
+use crate::touch::pattern;
+use crate::touch::peek::{self, PIECE_BYTES};
 use std::mem::MaybeUninit;
 
 /// What was known of a scope's block before it was reallocated.
@@ -25,6 +26,10 @@ pub(super) struct Before {
     cut: Measure,
 }
 
+/// What is behind is not filled, as that would make pages resident. Larger blocks are mostly
+/// fresh from the system.
+const LEFTOVER_BYTES: usize = 128 << 10;
+
 /// Whether blocks measured so can be looked at.
 fn is_looked_at(how: Measured) -> bool {
     !matches!(
@@ -33,8 +38,8 @@ fn is_looked_at(how: Measured) -> bool {
     )
 }
 
-/// Live blocks are read in pieces of this size: a multiple of the pattern's.
-pub(super) const PIECE_BYTES: usize = 1 << 16;
+/// Live blocks are read in pieces that are multiples of the pattern.
+const _: () = assert!(PIECE_BYTES.is_multiple_of(8));
 
 impl Engine {
     /// Adds to a reading of the scope, whose slot the caller holds, what live blocks say.
@@ -46,14 +51,14 @@ impl Engine {
         buffer: &mut [u8],
     ) {
         self.recorder.each_live_in_scope(scope, |live| {
-            let Some(more) = live.more.filter(|more| is_looked_at(more.how())) else {
+            let Some(bytes) = live.bytes.filter(|_| is_looked_at(live.how)) else {
                 return;
             };
             let mut unwritten = 0;
-            for at in (0..more.bytes()).step_by(PIECE_BYTES) {
-                let wanted = PIECE_BYTES.min(more.bytes() - at);
+            for at in (0..bytes).step_by(PIECE_BYTES) {
+                let wanted = PIECE_BYTES.min(bytes - at);
                 let read = peek::peek(live.address + at, &mut buffer[..wanted]);
-                let measure = look_at(more.how(), &buffer[..read], at);
+                let measure = look_at(live.how, &buffer[..read], at);
                 unwritten += measure.bytes - measure.written;
             }
             reading.usage.unwritten_bytes += unwritten;
@@ -89,6 +94,7 @@ impl Engine {
             return Measuring { how, weight: 0 };
         }
         let Some(site) = site.filter(|_| thread.book.touch.is_on()) else {
+            Self::without_leftovers(address, 0, bytes, contents);
             return Measuring::NOT;
         };
         let entry = self.begin_touch(&thread.book.touch, site, address, bytes, contents);
@@ -99,6 +105,18 @@ impl Engine {
         Measuring {
             how: entry.how(),
             weight,
+        }
+    }
+
+    /// Nothing that an earlier block has left in the first bytes from `from` on passes for an
+    /// address, so that a search from a scope's result goes by what was written.
+    #[inline(always)]
+    pub(super) fn without_leftovers(address: usize, from: usize, bytes: usize, contents: Contents) {
+        if contents == Contents::Undefined {
+            let end = bytes.min(from + LEFTOVER_BYTES).max(from);
+            // SAFETY: a fresh block or what a reallocation has added, whose contents
+            // nobody knows.
+            pattern::fill(unsafe { part(address, from..end) }, from);
         }
     }
 
@@ -169,6 +187,7 @@ impl Engine {
             book.grow(self.recorder.site_of_tag(tag), None, old_bytes, bytes);
         }
         if !is_looked_at(how) || !self.wants_writes(thread, tag) {
+            Self::without_leftovers(address, old_bytes, bytes, Contents::Undefined);
             return before.measuring;
         }
         if bytes <= old_bytes {

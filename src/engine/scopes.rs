@@ -5,7 +5,8 @@ use crate::capture::registers::Registers;
 use crate::clock::{self, Moment};
 use crate::engine::control::{self, Control, HeapRecording};
 use crate::engine::gatekeeper::thread_ended;
-use crate::engine::scoped_writes::{Before, PIECE_BYTES};
+use crate::engine::reachable::Search;
+use crate::engine::scoped_writes::Before;
 use crate::engine::thread::{Current, Operation, Thread, current};
 use crate::engine::touching::Contents;
 use crate::engine::{Engine, Inside, Taken, thread_end};
@@ -16,6 +17,8 @@ use crate::record::scope::tag::Tag;
 use crate::record::scope::tally::{Event, Usage};
 use crate::record::sites::SiteId;
 use crate::record::snapshot::Node;
+use crate::touch::peek;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
@@ -106,7 +109,7 @@ impl Engine {
                 .recorder
                 .alloc_in_own_counts(thread, scope, address, bytes)
         {
-            return;
+            return Self::without_leftovers(address, 0, bytes, contents);
         }
         if scope != 0 {
             let block = (address, bytes, contents);
@@ -522,8 +525,12 @@ impl Engine {
         self.recorder.nodes_of(sites)
     }
 
-    /// The scope's counts now.
-    pub(crate) fn read_scope(&'static self, scope: u32) -> Result<ScopeReading, NoScope> {
+    /// The scope's counts now. Live blocks that the bytes at `root` lead to are not leaked.
+    pub(crate) fn read_scope(
+        &'static self,
+        scope: u32,
+        root: Option<Range<usize>>,
+    ) -> Result<ScopeReading, NoScope> {
         let own = self.this_thread().ok_or(NoScope::NoThread)?;
         let me = own.as_ptr() as usize;
         let slot = self.recorder.scopes.get(scope).ok_or(NoScope::Busy)?;
@@ -532,7 +539,15 @@ impl Engine {
             has_writes: slot.keeps().writes,
             ..ScopeReading::default()
         };
-        let mut buffer = vec![0; if reading.has_writes { PIECE_BYTES } else { 0 }];
+        let mut buffer = vec![
+            0;
+            if reading.has_writes {
+                peek::PIECE_BYTES
+            } else {
+                0
+            }
+        ];
+        let mut search = Search::default();
         loop {
             if !slot.admits(me) && !self.share_scope(scope, own) {
                 return Err(NoScope::Busy);
@@ -540,9 +555,16 @@ impl Engine {
             // Room is made outside of the gate: nothing is allocated in it.
             reading.sites.reserve(slot.sites_used() + 64);
             // In the gate, so that no fork copies a lock that is held.
-            let _inside = self.enter(Operation::Alloc).ok_or(NoScope::Busy)?;
+            let inside = self.enter(Operation::Alloc).ok_or(NoScope::Busy)?;
             let held = slot.hold(me);
-            if slot.sites_used() <= reading.sites.capacity() {
+            let (blocks, sites) = (slot.live_blocks(&held), slot.sites_used());
+            if root.is_some() && search.lacks(blocks, sites) {
+                drop(held);
+                drop(inside);
+                search.grow(blocks, sites);
+                continue;
+            }
+            if sites <= reading.sites.capacity() {
                 slot.read_sites(&mut reading.sites, &held);
                 reading.usage = slot.usage(&held);
                 reading.peak_at_ticks = slot.peak_at_ticks(&held);
@@ -550,6 +572,9 @@ impl Engine {
                 reading.end = Moment::now();
                 if reading.has_writes && reading.usage.live_blocks > 0 {
                     self.add_live_unwritten(scope, &mut reading, &mut buffer);
+                }
+                if let Some(root) = root.filter(|_| blocks > 0) {
+                    self.tell_leaks(scope, root, &mut reading, &mut search);
                 }
                 return Ok(reading);
             }

@@ -150,6 +150,16 @@ impl More {
         Self(NonZeroU32::new(IS_MORE | size | rest).unwrap_or(NonZeroU32::MAX))
     }
 
+    /// What a size in pages leaves out: for the third granule of a scope's block.
+    pub(crate) fn rest(bytes: usize) -> Option<Self> {
+        let rest = bytes % (1 << PAGE_SHIFT);
+        (bytes > MORE_BYTES_MAX).then(|| Self::of_scope(rest, Measured::Not, 0))
+    }
+
+    pub(crate) fn is_in_pages(self) -> bool {
+        self.0.get() & IN_PAGES != 0
+    }
+
     pub(crate) fn from_word(word: NonZeroU32) -> Option<Self> {
         (word.get() & IS_NO_ENTRY == IS_MORE).then_some(Self(word))
     }
@@ -159,7 +169,7 @@ impl More {
         self.0
     }
 
-    /// Of more than [`MORE_BYTES_MAX`], whole pages.
+    /// Of more than [`MORE_BYTES_MAX`], whole pages; of 16 GiB and more, 16 GiB.
     pub(crate) fn bytes(self) -> usize {
         let size = self.0.get() as usize & MORE_BYTES_MAX;
         match self.0.get() & IN_PAGES {
@@ -210,6 +220,30 @@ mod tests {
                     }
                     assert_eq!(More::from_word(entry.word()), None);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_scopes_block_keeps_its_size() {
+        let ways = [Measured::Not, Measured::Zeroed, Measured::Represented];
+        for bytes in [
+            1,
+            16,
+            17,
+            4 << 20,
+            (4 << 20) - 1,
+            (4 << 20) + 1,
+            (9 << 32) + 4095,
+        ] {
+            for (how, weight) in ways.into_iter().zip([0, 7, 15]) {
+                let more = More::of_scope(bytes, how, weight);
+                assert_eq!(Entry::from_word(more.word()), None);
+                let more = More::from_word(more.word()).unwrap();
+                assert_eq!((more.how(), more.weight()), (how, weight));
+                let rest = More::rest(bytes).map_or(0, More::bytes);
+                assert_eq!(more.bytes() + rest, bytes);
+                assert_eq!(more.is_in_pages(), bytes >= 4 << 20);
             }
         }
     }

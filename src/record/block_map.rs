@@ -173,6 +173,40 @@ impl BlockMap {
         }
     }
 
+    /// What `find` makes of a value at `address` or no more than `granules` before, beginning
+    /// with the nearest.
+    pub(crate) fn find_before<T>(
+        &self,
+        address: usize,
+        granules: usize,
+        find: impl Fn(usize, NonZeroU32) -> Option<T>,
+    ) -> Option<T> {
+        if !self.odd.is_empty()
+            && granule(address).is_none()
+            && let Some(value) = self.odd.get(address)
+        {
+            return find(address, value);
+        }
+        let mut end = address / GRANULE_BYTES + 1;
+        let first = end.saturating_sub(granules + 1);
+        while end > first {
+            let leaf_start = (end - 1) >> LEAF_BITS << LEAF_BITS;
+            let start = first.max(leaf_start);
+            if let Some(leaf) = self.leaf(start) {
+                let slots = &leaf.0[start - leaf_start..end - leaf_start];
+                for (at, slot) in slots.iter().enumerate().rev() {
+                    if let Some(value) = NonZeroU32::new(slot.load(Relaxed))
+                        && let Some(found) = find((start + at) * GRANULE_BYTES, value)
+                    {
+                        return Some(found);
+                    }
+                }
+            }
+            end = start;
+        }
+        None
+    }
+
     /// Every value, in order of addresses; then those at odd ones.
     pub(crate) fn each(&self, mut visit: impl FnMut(usize, NonZeroU32)) {
         self.each_leaf(|index, leaf| {
@@ -188,10 +222,15 @@ impl BlockMap {
 
     #[inline(always)]
     fn slot(&self, granule: usize) -> Option<&AtomicU32> {
+        Some(&self.leaf(granule)?.0[granule % (1 << LEAF_BITS)])
+    }
+
+    /// The one with this granule.
+    #[inline(always)]
+    fn leaf(&self, granule: usize) -> Option<&Leaf> {
         let leaf = self.leaves.get(granule >> LEAF_BITS)?.load(Acquire);
-        let leaf = NonNull::new(leaf)?;
         // SAFETY: a published leaf stays mapped until `self` is dropped.
-        Some(&unsafe { leaf.as_ref() }.0[granule % (1 << LEAF_BITS)])
+        Some(unsafe { NonNull::new(leaf)?.as_ref() })
     }
 
     #[cold]
@@ -323,6 +362,31 @@ mod tests {
             assert_eq!(map.remove(address), Some(site(n as u32 + 1)));
             assert_eq!(map.remove(address), None);
         }
+    }
+
+    /// Over a boundary of leaves, and where there is none.
+    #[test]
+    fn what_begins_before_an_address_is_found() {
+        let map = boxed();
+        let leaf = GRANULE_BYTES << LEAF_BITS;
+        for (address, value) in [(3 * leaf - 32, 1), (3 * leaf + 16, 2), (leaf + 8, 3)] {
+            map.insert(address, site(value)).unwrap();
+        }
+        let before = |address, granules| {
+            let find = |at, value| (value != site(2)).then_some(at);
+            map.find_before(address, granules, find)
+        };
+        assert_eq!(before(3 * leaf - 32, 0), Some(3 * leaf - 32));
+        assert_eq!(before(3 * leaf - 17, 0), Some(3 * leaf - 32));
+        assert_eq!(before(3 * leaf - 16, 0), None);
+        assert_eq!(before(3 * leaf + 20, 3), Some(3 * leaf - 32));
+        assert_eq!(before(3 * leaf + 20, 2), None);
+        assert_eq!(before(3 * leaf - 33, 2 << LEAF_BITS), None);
+        assert_eq!(before(4 * leaf + 5, 2 << LEAF_BITS), Some(3 * leaf - 32));
+        assert_eq!(
+            (before(leaf + 8, 0), before(9, 100)),
+            (Some(leaf + 8), None)
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use crate::testing::places;
 use crate::testing::suppressions::Suppressions;
 use crate::testing::usage::{HeapUsage, SiteUsage};
 
-/// Asserts that no block of a scope is live, but for known ones: `$heap` is a
-/// [`HeapUsage`](crate::HeapUsage), or a block of code to be measured, whose
-/// value is dropped before the count.
+/// Asserts that no block of a scope is [leaked](crate::HeapUsage::leaked_blocks), but for
+/// known ones: `$heap` is a [`HeapUsage`](crate::HeapUsage), or a block of code to be
+/// measured, whose value is dropped before the count.
 ///
 /// Known leaks are listed in the file `heapledger.supp` in the package's folder, or
 /// that the environment variable `HEAPLEDGER_SUPPRESSIONS` names: one `leak:`

@@ -10,6 +10,7 @@ use crate::record::scope::tag::{MAX_SCOPE_SITES, MAX_SLOTS};
 use crate::testing::usage::HeapUsage;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -21,6 +22,9 @@ use std::task::{Context, Poll};
 /// the scope; nothing of what other threads do at the same time. Scopes nest:
 /// what is allocated in the inner one is part of the outer one's counts too.
 /// A profiler may be running, but need not.
+///
+/// What `work` returns may own blocks: they are live, but not
+/// [leaked](HeapUsage::leaked_blocks).
 ///
 /// # Panics
 /// If [`Alloc`](struct@crate::Alloc) is not the program's allocator; if too many
@@ -94,7 +98,7 @@ fn measure_in<T>(scope: &Scope, work: impl FnOnce() -> T) -> (T, HeapUsage) {
     let entered = scope.enter();
     let result = work();
     drop(entered);
-    let usage = scope.usage();
+    let usage = scope.usage_holding(&result);
     (result, usage)
 }
 
@@ -286,8 +290,35 @@ impl Scope {
     /// while it interrupted the profiler, or because there are more than 262,143
     /// different stacks in the scope.
     pub fn usage(&self) -> HeapUsage {
+        self.usage_from(None)
+    }
+
+    /// As [`Scope::usage`], where `result` is what the work in the scope was for: live blocks
+    /// that it leads to are not [leaked](HeapUsage::leaked_blocks).
+    ///
+    /// # Panics
+    /// As [`Scope::usage`] does.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[global_allocator]
+    /// # static ALLOC: heapledger::Alloc = heapledger::Alloc;
+    /// let scope = heapledger::Scope::new();
+    /// let inside = scope.enter();
+    /// let text = String::from("text");
+    /// std::mem::forget(Box::new(1_u64));
+    /// drop(inside);
+    /// let heap = scope.usage_holding(&text);
+    /// assert_eq!((heap.live_bytes, heap.leaked_bytes), (12, 8));
+    /// ```
+    pub fn usage_holding<T: ?Sized>(&self, result: &T) -> HeapUsage {
+        let start = std::ptr::from_ref(result).cast::<u8>().expose_provenance();
+        self.usage_from(Some(start..start + size_of_val(result)))
+    }
+
+    fn usage_from(&self, root: Option<Range<usize>>) -> HeapUsage {
         ENGINE.ignoring(|| {
-            let reading = match ENGINE.read_scope(self.number) {
+            let reading = match ENGINE.read_scope(self.number, root) {
                 Ok(reading) => reading,
                 Err(refusal) => panic!("heapledger: {}", sentence(refusal)),
             };

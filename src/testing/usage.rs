@@ -55,9 +55,18 @@ pub struct HeapUsage {
     pub max_blocks: u64,
     /// The most bytes that were live at a time.
     pub max_bytes: u64,
-    /// Blocks that are not freed yet: as [`live_blocks`](Self::live_blocks).
+    /// Blocks that are not freed yet, and that the result does not lead to: what
+    /// [`measure`](crate::measure)'s closure has returned, or what
+    /// [`Scope::usage_holding`](crate::Scope::usage_holding) was given. With
+    /// [`Scope::usage`](crate::Scope::usage) there is none: all live blocks.
+    ///
+    /// A result leads to the blocks that an aligned word of it points into, and they to others
+    /// in the same way, as in LeakSanitizer; of blocks from outside of the scope only the
+    /// result itself is looked at. An address in disguise (tagged in its upper bits,
+    /// compressed, an index) leads nowhere. What the closure has put elsewhere is leaked: into
+    /// a static, a thread-local, or a collection from outside.
     pub leaked_blocks: u64,
-    /// Bytes that are not freed yet: as [`live_bytes`](Self::live_bytes).
+    /// The bytes of these blocks.
     pub leaked_bytes: u64,
     /// Blocks of the scope that were freed.
     pub freed_blocks: u64,
@@ -77,8 +86,7 @@ pub struct HeapUsage {
     /// An upper bound, as a byte can be given the value that it has: in a zeroed block
     /// every zero counts. Taken as written in full, though, are blocks from outside that
     /// grew in the scope, and blocks of up to 16 bytes that an inner allocator puts so close
-    /// together that there is no place to note it. Of a live block of more than 4 MiB the last
-    /// part of a page is not looked at.
+    /// together that there is no place to note it.
     pub unwritten_bytes: Option<u64>,
     detail: Arc<Detail>,
 }
@@ -217,8 +225,8 @@ impl HeapUsage {
             live_bytes: usage.live_bytes,
             max_blocks: usage.max_blocks,
             max_bytes: usage.max_bytes,
-            leaked_blocks: usage.live_blocks,
-            leaked_bytes: usage.live_bytes,
+            leaked_blocks: usage.leaked_blocks,
+            leaked_bytes: usage.leaked_bytes,
             freed_blocks: usage.freed_blocks,
             freed_bytes: usage.freed_bytes,
             reallocs: usage.reallocs,
@@ -306,8 +314,8 @@ impl SiteUsage {
             live_bytes: usage.live_bytes,
             max_blocks: usage.peak_blocks,
             max_bytes: usage.peak_bytes,
-            leaked_blocks: usage.live_blocks,
-            leaked_bytes: usage.live_bytes,
+            leaked_blocks: usage.leaked_blocks,
+            leaked_bytes: usage.leaked_bytes,
             freed_blocks: usage.freed_blocks,
             freed_bytes: usage.freed_bytes,
             reallocs: usage.reallocs,

@@ -4,6 +4,7 @@ mod assertions;
 mod baselines;
 mod counts;
 mod isolation;
+mod leaks;
 mod parser;
 mod threads;
 mod writes;

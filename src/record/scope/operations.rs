@@ -85,13 +85,24 @@ impl Recorder {
         let has_place = More::has_place(bytes);
         if has_place {
             self.blocks.put_beside(beside, more);
+            if let Some(rest) = More::rest(bytes) {
+                self.blocks.put_beside(beside + GRANULE_BYTES, rest.word());
+            }
         }
         let before = self.blocks.insert(address, tag.value());
         if !has_place {
-            let is_more = |word| More::from_word(word).is_some();
-            self.blocks.put_if_free(beside, more, is_more);
+            let is_of_none = |word| self.is_of_none(word);
+            self.blocks.put_if_free(beside, more, is_of_none);
         }
         before.map_err(|_| NotRecorded)
+    }
+
+    /// Whether a value in the map is of no block that anybody asks for.
+    fn is_of_none(&self, value: SiteId) -> bool {
+        match Tag::of(value) {
+            Some(tag) => !tag.is_in_run() && self.scopes.is_stale(tag),
+            None => More::from_word(value).is_some(),
+        }
     }
 
     /// How the scope's block at `address` is measured.

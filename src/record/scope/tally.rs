@@ -47,6 +47,20 @@ pub(crate) struct Usage {
     /// Where it is measured: bytes that held what they held at first, of blocks that
     /// are gone; and of those that are live, once they were looked at.
     pub(crate) unwritten_bytes: u64,
+    /// Live, and not known to be reached.
+    pub(crate) leaked_blocks: u64,
+    pub(crate) leaked_bytes: u64,
+}
+
+impl Usage {
+    /// So many live blocks, and their bytes, are reached.
+    pub(crate) fn leave_out_reached(&mut self, (blocks, bytes): (u64, u64)) {
+        self.leaked_blocks = self.live_blocks.saturating_sub(blocks);
+        self.leaked_bytes = match self.leaked_blocks {
+            0 => 0,
+            _ => self.live_bytes.saturating_sub(bytes),
+        };
+    }
 }
 
 /// What happened to a block.
@@ -185,6 +199,8 @@ impl Tally {
             peak_bytes,
             lifetime_ticks: self.lifetime_ticks.get(),
             unwritten_bytes: self.unwritten_bytes.get(),
+            leaked_blocks: self.live_blocks.get(),
+            leaked_bytes: self.live_bytes.get(),
         }
     }
 }
