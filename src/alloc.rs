@@ -98,9 +98,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
                 recorded(block, layout)
             }
             // SAFETY: as above.
-            Some(recording) => unsafe {
-                self.special_alloc(recording, layout, Contents::Undefined)
-            },
+            Some(recording) => unsafe { self.special_alloc(recording, layout) },
         };
         counted(block, layout, Content::Nothing)
     }
@@ -118,7 +116,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
                 recorded(block, layout)
             }
             // SAFETY: as above.
-            Some(recording) => unsafe { self.special_alloc(recording, layout, Contents::Zeros) },
+            Some(recording) => unsafe { self.special_alloc_zeroed(recording, layout) },
         };
         counted(block, layout, Content::Zeros)
     }
@@ -210,33 +208,63 @@ impl<A: GlobalAlloc> Alloc<A> {
         })
     }
 
+    /// Has little to keep over the calls that are usual.
+    ///
     /// # Safety
     /// As for [`GlobalAlloc::alloc`].
     #[inline(never)]
-    unsafe fn special_alloc(
+    unsafe fn special_alloc(&self, recording: HeapRecording, layout: Layout) -> *mut u8 {
+        if recording.is_sampled() {
+            // SAFETY: the caller's promises are this method's.
+            return unsafe { self.sampled_alloc(recording, layout, Contents::Undefined) };
+        }
+        if !recording.is_touching() || layout.size() >= LARGE_BYTES {
+            // SAFETY: the caller's promises are this method's.
+            return unsafe { self.rare_alloc(recording, layout, Contents::Undefined) };
+        }
+        // SAFETY: the caller's promises are the inner allocator's.
+        let block = self.served(|inner| unsafe { inner.alloc(layout) });
+        if !block.is_null() {
+            ENGINE.on_touched_alloc(block as usize, layout.size());
+        }
+        block
+    }
+
+    /// # Safety
+    /// As for [`GlobalAlloc::alloc_zeroed`].
+    #[inline(never)]
+    unsafe fn special_alloc_zeroed(&self, recording: HeapRecording, layout: Layout) -> *mut u8 {
+        if recording.is_sampled() {
+            // SAFETY: the caller's promises are this method's.
+            return unsafe { self.sampled_alloc(recording, layout, Contents::Zeros) };
+        }
+        if !recording.is_touching() || layout.size() >= LARGE_BYTES {
+            // SAFETY: the caller's promises are this method's.
+            return unsafe { self.rare_alloc(recording, layout, Contents::Zeros) };
+        }
+        // SAFETY: the caller's promises are the inner allocator's.
+        let block = self.served(|inner| unsafe { inner.alloc_zeroed(layout) });
+        if !block.is_null() {
+            ENGINE.on_touched_alloc_of(block as usize, layout.size(), Contents::Zeros);
+        }
+        block
+    }
+
+    /// # Safety
+    /// As for [`GlobalAlloc::alloc`].
+    #[inline(never)]
+    unsafe fn sampled_alloc(
         &self,
         recording: HeapRecording,
         layout: Layout,
         contents: Contents,
     ) -> *mut u8 {
         // SAFETY: the caller's promises are the inner allocator's.
-        let call = || unsafe { self.inner_alloc(layout, contents) };
-        if recording.is_sampled() {
-            let block = call();
-            if !block.is_null() && !recording.is_shut() {
-                ENGINE.sample(recording.word(), block as usize, layout.size());
-            }
-            return block;
+        let block = unsafe { self.inner_alloc(layout, contents) };
+        if !block.is_null() && !recording.is_shut() {
+            ENGINE.sample(recording.word(), block as usize, layout.size());
         }
-        if recording.is_touching() && layout.size() < LARGE_BYTES {
-            let block = call();
-            if !block.is_null() {
-                ENGINE.on_touched_alloc(block as usize, layout.size(), contents);
-            }
-            return block;
-        }
-        // SAFETY: the caller's promises are this method's.
-        unsafe { self.rare_alloc(recording, layout, contents) }
+        block
     }
 
     /// # Safety

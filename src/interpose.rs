@@ -69,7 +69,7 @@ fn allocated(block: *mut c_void, bytes: usize, contents: Contents) -> *mut c_voi
                 let fresh = (block.addr(), bytes);
                 ENGINE.on_alloc_beside_scopes(recording, fresh, contents);
             } else {
-                ENGINE.on_touched_alloc(block.addr(), bytes, contents);
+                ENGINE.on_touched_alloc_of(block.addr(), bytes, contents);
             }
             // Without memory for its size its free will be counted as one that
             // was not recorded.

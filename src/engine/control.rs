@@ -150,11 +150,17 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    /// Whether heap is recorded in the usual way, and no block can lie in a
-    /// mapping of the profiler's own.
+    /// Whether heap is recorded in the usual way, and no block is measured or can lie
+    /// in a mapping of the profiler's own.
     #[inline(always)]
     pub(crate) fn is_plain(self) -> bool {
         self.word & (Control::UNUSUAL | Control::ARENA) == 0
+    }
+
+    /// Whether it is but that blocks are measured, and may lie in such a mapping.
+    #[inline(always)]
+    pub(crate) fn is_touching(self) -> bool {
+        self.word & Control::UNUSUAL == Control::TOUCH
     }
 
     /// Whether blocks may lie in such a mapping.
@@ -167,12 +173,6 @@ impl Watching {
     #[inline(always)]
     pub(crate) fn is_sampled(self) -> bool {
         self.word & Control::SAMPLED != 0
-    }
-
-    /// Whether it is but that blocks are measured, and may lie in such a mapping.
-    #[inline(always)]
-    pub(crate) fn is_touching(self) -> bool {
-        self.word & Control::UNUSUAL == Control::TOUCH
     }
 
     #[inline(always)]

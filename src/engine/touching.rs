@@ -9,10 +9,12 @@ use crate::clock;
 use crate::engine::thread::{Operation, Thread};
 use crate::engine::{Engine, Inside, Taken};
 use crate::record::block_entry::{Entry, Measured, More};
+use crate::record::book::Book;
 use crate::record::sites::SiteId;
 use crate::record::touch_counters::{Decision, Measure, SMALL_BYTES, TouchBook};
 use crate::touch::arena::{Found, LARGE_BYTES, Purpose};
 use crate::touch::pattern::{self, Changed};
+use crate::touch::short::{self, SHORT_BYTES};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -92,19 +94,60 @@ pub(super) fn of_mapping(purpose: Purpose, bytes: usize, found: Found) -> Measur
 impl Engine {
     // ---- operations -------------------------------------------------------
 
-    /// As [`Engine::on_alloc`].
+    /// As [`Engine::on_alloc`], of a block with undefined contents.
     #[inline(never)]
     #[cfg_attr(
         heapledger_exact,
         unsafe(export_name = "__asan_heapledger_on_touched_alloc")
     )]
-    pub(crate) fn on_touched_alloc(
+    pub(crate) fn on_touched_alloc(&'static self, address: usize, bytes: usize) {
+        let door = Door::here::<2>();
+        let Some(inside) = self.enter_open_gate() else {
+            let block = (address, bytes, Contents::Undefined);
+            // SAFETY: of this function, which stays until all is done.
+            unsafe { self.first_touched_alloc(Registers::here(), door, block) };
+            return registers::stay();
+        };
+        // SAFETY: of this function.
+        let Some(site) = (unsafe { Self::last_site(&inside.thread.walker, door) }) else {
+            let block = (address, bytes, Contents::Undefined);
+            // SAFETY: as above.
+            unsafe { self.touched_alloc_elsewhere(inside, Registers::here(), door, block) };
+            return registers::stay();
+        };
+        let book = &mut inside.thread.book;
+        if !(1..=SHORT_BYTES).contains(&bytes) || !self.alloc_small(book, site, address, bytes) {
+            self.touched_alloc_here(inside, site, address, bytes);
+        }
+    }
+
+    /// Fills a small block and records it, if nothing is out of the ordinary. False: it
+    /// is not recorded.
+    #[inline(always)]
+    fn alloc_small(&self, book: &mut Book, site: SiteId, address: usize, bytes: usize) -> bool {
+        if !book.touch.is_on() {
+            return false;
+        }
+        Self::fill_small(&book.touch, address, bytes);
+        let entry = Entry::measured(site, Measured::Pattern, bytes);
+        let kept = (entry, More::of(bytes, 0));
+        self.recorder
+            .alloc_measured_if_usual(book, site, kept, address, bytes)
+    }
+
+    /// As [`Self::on_touched_alloc`], of a block with any contents.
+    #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_on_touched_alloc_of")
+    )]
+    pub(crate) fn on_touched_alloc_of(
         &'static self,
         address: usize,
         bytes: usize,
         contents: Contents,
     ) {
-        let door = Door::here::<2>();
+        let door = Door::here::<3>();
         let block = (address, bytes, contents);
         let Some(inside) = self.enter_open_gate() else {
             // SAFETY: of this function, which stays until all is done.
@@ -112,25 +155,14 @@ impl Engine {
             return registers::stay();
         };
         // SAFETY: of this function.
-        let Some(site) = (unsafe { Self::last_site(&inside.thread.walker, door) }) else {
+        match unsafe { Self::last_site(&inside.thread.walker, door) } {
+            Some(site) => self.record_touched_block(inside.thread, Some(site), block),
             // SAFETY: as above.
-            unsafe { self.touched_alloc_elsewhere(inside, Registers::here(), door, block) };
-            return registers::stay();
-        };
-        let book = &mut inside.thread.book;
-        if contents == Contents::Undefined
-            && (1..=SMALL_BYTES).contains(&bytes)
-            && book.touch.is_on()
-        {
-            let entry = self.begin_small(site, address, bytes);
-            if self
-                .recorder
-                .alloc_entry_if_usual(book, entry, address, bytes)
-            {
-                return;
-            }
+            None => unsafe {
+                self.touched_alloc_elsewhere(inside, Registers::here(), door, block);
+            },
         }
-        self.unusual_touched_alloc(inside, site, block);
+        registers::stay();
     }
 
     /// As [`Self::on_touched_alloc`], where the gate may be closed.
@@ -161,6 +193,10 @@ impl Engine {
     /// # Safety
     /// As for [`Engine::stack`].
     #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_touched_alloc_elsewhere")
+    )]
     unsafe fn touched_alloc_elsewhere(
         &self,
         inside: Inside<'_>,
@@ -178,13 +214,18 @@ impl Engine {
         self.record_touched_block(inside.thread, site, block);
     }
 
+    /// A block that is not short, or with something out of the ordinary.
     #[inline(never)]
-    fn unusual_touched_alloc(
-        &self,
-        inside: Inside<'_>,
-        site: SiteId,
-        block: (usize, usize, Contents),
-    ) {
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_touched_alloc_here")
+    )]
+    fn touched_alloc_here(&self, inside: Inside<'_>, site: SiteId, address: usize, bytes: usize) {
+        let is_long = (SHORT_BYTES + 1..=SMALL_BYTES).contains(&bytes);
+        if is_long && self.alloc_small(&mut inside.thread.book, site, address, bytes) {
+            return;
+        }
+        let block = (address, bytes, Contents::Undefined);
         self.record_touched_block(inside.thread, Some(site), block);
     }
 
@@ -226,10 +267,52 @@ impl Engine {
         let Some(inside) = self.enter_open_gate() else {
             return self.first_touched_free(address, bytes);
         };
+        if !(1..=SHORT_BYTES).contains(&bytes) {
+            return self.free_of_any_size(inside, address, bytes);
+        }
+        self.free_small_or(inside, address, bytes, Self::other_touched_free);
+    }
+
+    /// Looks at a small block, if it began as the pattern, and records that it goes; if not,
+    /// leaves it to `otherwise`.
+    #[inline(always)]
+    fn free_small_or(
+        &self,
+        inside: Inside<'_>,
+        address: usize,
+        bytes: usize,
+        otherwise: impl FnOnce(&Self, Inside<'_>, usize, usize),
+    ) {
         let book = &mut inside.thread.book;
-        match self.recorder.free_small_if_usual(book, address, bytes) {
-            Some(site) => Self::end_small(&book.touch, site, address, bytes),
-            None => self.unusual_touched_free(inside, address, bytes),
+        let Some(found) = self.recorder.find_pattern(address) else {
+            return otherwise(self, inside, address, bytes);
+        };
+        let Some(sums) = book.touch.sums_of_small(found.site) else {
+            return otherwise(self, inside, address, bytes);
+        };
+        // SAFETY: the block's owner is in the middle of freeing it; it was filled when it
+        // was fresh, or when it grew. The map has it, so it begins at a multiple of 16.
+        let changed = unsafe {
+            match bytes <= SHORT_BYTES {
+                true => short::changed(std::ptr::with_exposed_provenance(address), bytes),
+                false => pattern::changed(filled_part(address, 0..bytes), 0),
+            }
+        };
+        sums.add_small(bytes, changed.bytes, bytes - changed.end);
+        if !self.recorder.free_found_if_usual(book, found, bytes) {
+            self.unusual_free(inside, address, bytes);
+        }
+    }
+
+    #[inline(never)]
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_free_of_any_size")
+    )]
+    fn free_of_any_size(&self, inside: Inside<'_>, address: usize, bytes: usize) {
+        match (SHORT_BYTES + 1..=SMALL_BYTES).contains(&bytes) {
+            true => self.free_small_or(inside, address, bytes, Self::other_touched_free),
+            false => self.other_touched_free(inside, address, bytes),
         }
     }
 
@@ -238,12 +321,17 @@ impl Engine {
     #[inline(never)]
     fn first_touched_free(&'static self, address: usize, bytes: usize) {
         if let Some(inside) = self.enter(Operation::Free) {
-            self.unusual_touched_free(inside, address, bytes);
+            self.other_touched_free(inside, address, bytes);
         }
     }
 
+    /// A block that is not short, or with something out of the ordinary.
     #[inline(never)]
-    fn unusual_touched_free(&self, inside: Inside<'_>, address: usize, bytes: usize) {
+    #[cfg_attr(
+        heapledger_exact,
+        unsafe(export_name = "__asan_heapledger_other_touched_free")
+    )]
+    fn other_touched_free(&self, inside: Inside<'_>, address: usize, bytes: usize) {
         self.free_touched(inside.thread, address, bytes);
     }
 
@@ -321,16 +409,27 @@ impl Engine {
             return Entry::of(site);
         }
         if contents == Contents::Undefined && (1..=SMALL_BYTES).contains(&bytes) {
-            return self.begin_small(site, address, bytes);
+            return self.begin_small(book, site, address, bytes);
         }
         self.begin_other(book, site, address, bytes, contents)
     }
 
-    /// Fills a small block.
+    /// A small block, which has at least a byte.
     #[inline(always)]
-    fn begin_small(&self, site: SiteId, address: usize, bytes: usize) -> Entry {
-        // SAFETY: a fresh block, whose contents nobody knows.
+    fn fill_small(book: &TouchBook, address: usize, bytes: usize) {
+        if bytes <= SHORT_BYTES {
+            let block = std::ptr::with_exposed_provenance_mut(address);
+            // SAFETY: a fresh block, whose contents nobody knows; the spare bytes are
+            // this thread's.
+            return unsafe { short::fill(block, bytes, book.spare()) };
+        }
+        // SAFETY: as above.
         pattern::fill(unsafe { part(address, 0..bytes) }, 0);
+    }
+
+    #[inline(always)]
+    fn begin_small(&self, book: &TouchBook, site: SiteId, address: usize, bytes: usize) -> Entry {
+        Self::fill_small(book, address, bytes);
         self.note_more(address, More::of(bytes, 0));
         Entry::measured(site, Measured::Pattern, bytes)
     }

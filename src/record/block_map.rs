@@ -35,6 +35,7 @@ fn granule(address: usize) -> Option<usize> {
 }
 
 /// Granules of one leaf; a value of 0 is no block.
+#[derive(Debug)]
 struct Leaf([AtomicU32; 1 << LEAF_BITS]);
 
 // SAFETY: atomics, for which zero is valid.
@@ -55,22 +56,37 @@ impl std::fmt::Debug for BlockMap {
 
 /// A block's place in the map.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slot<'a>(&'a AtomicU32);
+pub(crate) struct Slot<'a> {
+    leaf: &'a Leaf,
+    at: usize,
+}
 
-impl Slot<'_> {
+impl<'a> Slot<'a> {
+    #[inline(always)]
+    fn word(self) -> &'a AtomicU32 {
+        &self.leaf.0[self.at % (1 << LEAF_BITS)]
+    }
+
+    /// That of the next granule, if it is as near.
+    #[inline(always)]
+    pub(crate) fn next(self) -> Option<Self> {
+        let at = self.at + 1;
+        (at < 1 << LEAF_BITS).then_some(Self { at, ..self })
+    }
+
     #[inline(always)]
     pub(crate) fn site(self) -> Option<SiteId> {
-        SiteId::new(self.0.load(Relaxed))
+        SiteId::new(self.word().load(Relaxed))
     }
 
     #[inline(always)]
     pub(crate) fn set(self, site: SiteId) {
-        self.0.store(site.get(), Relaxed);
+        self.word().store(site.get(), Relaxed);
     }
 
     #[inline(always)]
     pub(crate) fn clear(self) {
-        self.0.store(0, Relaxed);
+        self.word().store(0, Relaxed);
     }
 }
 
@@ -89,7 +105,10 @@ impl BlockMap {
     /// Where the map keeps the block at `address`, if it has a place for it.
     #[inline(always)]
     pub(crate) fn slot_at(&self, address: usize) -> Option<Slot<'_>> {
-        self.slot(granule(address)?).map(Slot)
+        let granule = granule(address)?;
+        let leaf = self.leaf(granule)?;
+        let at = granule % (1 << LEAF_BITS);
+        Some(Slot { leaf, at })
     }
 
     /// Records that the block at `address` belongs to `site`. Returns the site

@@ -44,7 +44,7 @@ use std::collections::{HashMap, HashSet};
 mod model_tests;
 
 use block_entry::{Entry, Measured, More};
-use block_map::{BlockMap, GRANULE_BYTES};
+use block_map::{BlockMap, GRANULE_BYTES, Slot};
 use book::Book;
 use peak::Peak;
 use sampling::{SampleSum, SampledAddresses};
@@ -55,7 +55,7 @@ use snapshot::{
     AllocatorTime, CountedAccesses, Counts, Node, SiteAccesses, SiteCounts, Totals, Touched,
 };
 use time_counters::{SiteTimeSum, TimeSum};
-use touch_counters::{SMALL_BYTES, TouchSum};
+use touch_counters::TouchSum;
 
 /// The tables that all threads share.
 #[derive(Debug)]
@@ -85,6 +85,13 @@ pub(crate) struct Sums {
     pub(crate) time: TimeSum,
     /// Empty if calls are not timed.
     pub(crate) time_by_site: Vec<SiteTimeSum>,
+}
+
+/// A block's place in the map, and its site.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    slot: Slot<'a>,
+    pub(crate) site: SiteId,
 }
 
 /// Something was not recorded: there was no memory for it.
@@ -184,10 +191,11 @@ impl Recorder {
 
     /// As [`Self::alloc_if_usual`], of a block of which more than its site is known.
     #[inline(always)]
-    pub(crate) fn alloc_entry_if_usual(
+    pub(crate) fn alloc_measured_if_usual(
         &self,
         book: &mut Book,
-        entry: Entry,
+        site: SiteId,
+        (entry, more): (Entry, Option<More>),
         address: usize,
         bytes: usize,
     ) -> bool {
@@ -200,35 +208,46 @@ impl Recorder {
         let Some(now) = clock::counter() else {
             return false;
         };
+        if let Some(more) = more {
+            let Some(next) = slot.next() else {
+                return false;
+            };
+            next.set(more.word());
+        }
         let change = Change::alloc(bytes, now);
-        if !book.count_if_usual(entry.site(), &change, now, &self.sites, &self.peak) {
+        if !book.count_if_usual(site, &change, now, &self.sites, &self.peak) {
             return false;
         }
         slot.set(entry.word());
         true
     }
 
-    /// As [`Self::free_if_usual`], of a small block that began as the pattern. Its
-    /// site.
+    /// A block that began as the pattern and is measured always, if the map has it.
     #[inline(always)]
-    pub(crate) fn free_small_if_usual(
-        &self,
-        book: &mut Book,
-        address: usize,
-        bytes: usize,
-    ) -> Option<SiteId> {
+    pub(crate) fn find_pattern(&self, address: usize) -> Option<Found<'_>> {
         let slot = self.blocks.slot_at(address)?;
         let entry = slot.site().and_then(Entry::from_word)?;
-        if entry.how() != Measured::Pattern || bytes > SMALL_BYTES {
-            return None;
-        }
-        let now = clock::counter()?;
+        let site = entry.site();
+        (entry.how() == Measured::Pattern).then_some(Found { slot, site })
+    }
+
+    /// As [`Self::free_if_usual`], of a block that was found.
+    #[inline(always)]
+    pub(crate) fn free_found_if_usual(
+        &self,
+        book: &mut Book,
+        found: Found<'_>,
+        bytes: usize,
+    ) -> bool {
+        let Some(now) = clock::counter() else {
+            return false;
+        };
         let change = Change::free(bytes, now);
-        if !book.count_if_usual(entry.site(), &change, now, &self.sites, &self.peak) {
-            return None;
+        if !book.count_if_usual(found.site, &change, now, &self.sites, &self.peak) {
+            return false;
         }
-        slot.clear();
-        Some(entry.site())
+        found.slot.clear();
+        true
     }
 
     /// The block of `bytes` at `address` is about to be freed. Blocks that

@@ -60,6 +60,7 @@ pub(crate) fn weight_of(bytes: usize) -> u8 {
 pub(crate) struct TouchBook {
     on: Cell<bool>,
     random: Cell<u64>,
+    spare: Cell<u64>,
     always: Chunks<AlwaysMeasured, { MAX_SITES / CHUNK }, CHUNK>,
     sampled: Chunks<Sampled, { MAX_SITES / CHUNK }, CHUNK>,
 }
@@ -75,6 +76,12 @@ impl TouchBook {
     #[inline(always)]
     pub(crate) fn is_on(&self) -> bool {
         self.on.get()
+    }
+
+    /// 8 bytes of this thread that nobody reads.
+    #[inline(always)]
+    pub(crate) fn spare(&self) -> *mut u8 {
+        self.spare.as_ptr().cast()
     }
 
     /// Whether a block of more than [`SMALL_BYTES`] is measured.
@@ -129,20 +136,17 @@ impl TouchBook {
         random >> 20 & ((1 << power) - 1) == 0
     }
 
+    /// The sums of small blocks of a site, if it has any.
+    #[inline(always)]
+    pub(crate) fn sums_of_small(&self, site: SiteId) -> Option<&AlwaysMeasured> {
+        self.always.get(site.get() as usize)
+    }
+
     /// A small block that began as the pattern.
     #[inline(always)]
     pub(crate) fn add_small(&self, site: SiteId, bytes: usize, written: usize, tail: usize) {
-        match self.always.get(site.get() as usize) {
-            Some(always) => always.add(1, bytes as u64, written as u64, tail as u64),
-            None => self.add_first(site, bytes, written, tail),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn add_first(&self, site: SiteId, bytes: usize, written: usize, tail: usize) {
         if let Some(always) = self.always.get_or_map(site.get() as usize) {
-            always.add(1, bytes as u64, written as u64, tail as u64);
+            always.add_small(bytes, written, tail);
         }
     }
 
@@ -208,7 +212,7 @@ impl TouchBook {
 
 #[derive(Debug)]
 #[repr(C, align(32))]
-struct AlwaysMeasured {
+pub(crate) struct AlwaysMeasured {
     blocks: Counter64,
     bytes: Counter64,
     written: Counter64,
@@ -219,6 +223,12 @@ struct AlwaysMeasured {
 unsafe impl Zeroable for AlwaysMeasured {}
 
 impl AlwaysMeasured {
+    /// A small block that began as the pattern.
+    #[inline(always)]
+    pub(crate) fn add_small(&self, bytes: usize, written: usize, tail: usize) {
+        self.add(1, bytes as u64, written as u64, tail as u64);
+    }
+
     #[inline(always)]
     fn add(&self, blocks: u64, bytes: u64, written: u64, tail: u64) {
         self.blocks.add(blocks);

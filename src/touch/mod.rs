@@ -2,13 +2,18 @@
 //! only part of the crate that looks into user memory.
 //!
 //! A fresh block is filled with a pattern, and bytes that have changed when it
-//! goes were written ([`pattern`]). A large block that is measured is a mapping
+//! goes were written ([`pattern`]; [`short`] does the same to most blocks, and faster). A large block that is measured is a mapping
 //! of our own over one small file full of the pattern ([`arena`]), so that a
 //! page which the program never writes to stays non-resident; the kernel says
 //! which pages are the block's own ([`pages`]). Blocks that are live when a run
 //! ends are read through the kernel, as they may vanish meanwhile ([`peek`]).
 
 pub(crate) mod pattern;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub(crate) mod short;
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[path = "short_elsewhere.rs"]
+pub(crate) mod short;
 pub(crate) mod pages;
 pub(crate) mod peek;
 mod pattern_file;

@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 
 /// Bytes 0xF5 to 0xFD, which never occur in UTF-8 and are rare in numbers.
-const PATTERN: u64 = 0xFDF8_F6FA_F7FB_F9F5;
+pub(crate) const PATTERN: u64 = 0xFDF8_F6FA_F7FB_F9F5;
 
 /// What differs from what a block began with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +47,13 @@ pub(crate) fn fill(part: &mut [MaybeUninit<u8>], offset: usize) {
     }
     let last = bytes - LANES;
     let mut at = 0;
+    while at + 3 * LANES < last {
+        for lane in 0..4 {
+            // SAFETY: `at + 4 * LANES <= bytes`.
+            unsafe { write_lanes(start.add(at + lane * LANES), word) };
+        }
+        at += 4 * LANES;
+    }
     while at < last {
         // SAFETY: `at + LANES <= bytes`.
         unsafe { write_lanes(start.add(at), word) };
@@ -198,9 +205,14 @@ fn differing_in_lanes(bytes: &[u8], word: u64) -> Changed {
 #[inline]
 fn end_of_differing(bytes: &[u8], word: u64) -> usize {
     let mut end = bytes.len();
+    // As seen from the end, less a multiple of 8.
+    let seen = turned(word, end);
+    while end >= 4 * LANES && are_equal(&bytes[end - 4 * LANES..end], seen) {
+        end -= 4 * LANES;
+    }
     while end >= 8 {
         let at = end - 8;
-        let found = word_at(bytes, at) ^ turned(word, at);
+        let found = word_at(bytes, at) ^ seen;
         if found != 0 {
             return end - found.leading_zeros() as usize / 8;
         }
@@ -215,7 +227,7 @@ fn end_of_differing(bytes: &[u8], word: u64) -> usize {
 
 /// `word`, repeated, as seen from `offset`.
 #[inline(always)]
-fn turned(word: u64, offset: usize) -> u64 {
+pub(super) fn turned(word: u64, offset: usize) -> u64 {
     word.rotate_right(8 * (offset % 8) as u32)
 }
 
@@ -269,21 +281,57 @@ const LANES: usize = 16;
 #[inline(always)]
 fn equal_in_lanes(bytes: &[u8], word: u64) -> usize {
     use std::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_cvtsi128_si64, _mm_loadu_si128, _mm_sad_epu8, _mm_set1_epi64x,
-        _mm_setzero_si128, _mm_sub_epi8, _mm_unpackhi_epi64,
+        _mm_add_epi8, _mm_cvtsi128_si64, _mm_sad_epu8, _mm_setzero_si128, _mm_sub_epi8,
+        _mm_unpackhi_epi64,
     };
-    // SAFETY: SSE2 is part of the architecture; each chunk has 16 bytes.
+    // SAFETY: SSE2 is part of the architecture; each chunk has as many bytes.
     unsafe {
-        let expected = _mm_set1_epi64x(word as i64);
         let mut equal = _mm_setzero_si128();
-        for chunk in bytes.chunks_exact(LANES) {
-            let found = _mm_loadu_si128(chunk.as_ptr().cast());
+        let mut four = bytes.chunks_exact(4 * LANES);
+        for chunk in &mut four {
+            let lane = |number: usize| same(chunk.as_ptr().add(number * LANES), word);
+            let (a, b) = (
+                _mm_add_epi8(lane(0), lane(1)),
+                _mm_add_epi8(lane(2), lane(3)),
+            );
             // Equal lanes are -1.
-            equal = _mm_sub_epi8(equal, _mm_cmpeq_epi8(found, expected));
+            equal = _mm_sub_epi8(equal, _mm_add_epi8(a, b));
+        }
+        for chunk in four.remainder().chunks_exact(LANES) {
+            equal = _mm_sub_epi8(equal, same(chunk.as_ptr(), word));
         }
         let sums = _mm_sad_epu8(equal, _mm_setzero_si128());
         let high = _mm_unpackhi_epi64(sums, sums);
         (_mm_cvtsi128_si64(sums) + _mm_cvtsi128_si64(high)) as usize
+    }
+}
+
+/// In which lanes 16 bytes are equal to the word, repeated.
+///
+/// # Safety
+/// They can be read.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn same(at: *const u8, word: u64) -> std::arch::x86_64::__m128i {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_set1_epi64x};
+    // SAFETY: SSE2 is part of the architecture; the caller's promise.
+    unsafe { _mm_cmpeq_epi8(_mm_loadu_si128(at.cast()), _mm_set1_epi64x(word as i64)) }
+}
+
+/// Whether 4 times [`LANES`] bytes all equal the word, repeated.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn are_equal(bytes: &[u8], word: u64) -> bool {
+    use std::arch::x86_64::{_mm_and_si128, _mm_movemask_epi8};
+    assert!(bytes.len() == 4 * LANES);
+    // SAFETY: SSE2 is part of the architecture; there are as many bytes.
+    unsafe {
+        let lane = |number: usize| same(bytes.as_ptr().add(number * LANES), word);
+        let (a, b) = (
+            _mm_and_si128(lane(0), lane(1)),
+            _mm_and_si128(lane(2), lane(3)),
+        );
+        _mm_movemask_epi8(_mm_and_si128(a, b)) == 0xFFFF
     }
 }
 
@@ -294,6 +342,12 @@ fn equal_in_lanes(bytes: &[u8], word: u64) -> usize {
     words
         .map(|chunk| 8 - nonzero_bytes(word_at(chunk, 0) ^ word))
         .sum()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn are_equal(bytes: &[u8], word: u64) -> bool {
+    bytes.chunks_exact(8).all(|chunk| word_at(chunk, 0) == word)
 }
 
 #[cfg(test)]

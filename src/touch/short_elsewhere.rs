@@ -1,0 +1,27 @@
+//! Stands for what is faster with instructions of x86-64.
+
+use crate::touch::pattern::{self, Changed};
+use std::mem::MaybeUninit;
+
+pub(crate) const SHORT_BYTES: usize = 64;
+
+/// Fills a block.
+///
+/// # Safety
+/// The block is the caller's.
+#[inline(always)]
+pub(crate) unsafe fn fill(block: *mut u8, bytes: usize, _spare: *mut u8) {
+    // SAFETY: the caller's promise.
+    let block = unsafe { std::slice::from_raw_parts_mut(block.cast::<MaybeUninit<u8>>(), bytes) };
+    pattern::fill(block, 0);
+}
+
+/// What was written to a block that was filled.
+///
+/// # Safety
+/// The block is the caller's.
+#[inline(always)]
+pub(crate) unsafe fn changed(block: *const u8, bytes: usize) -> Changed {
+    // SAFETY: the caller's promise.
+    pattern::changed(unsafe { std::slice::from_raw_parts(block, bytes) }, 0)
+}
