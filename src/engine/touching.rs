@@ -14,7 +14,7 @@ use crate::record::sites::SiteId;
 use crate::record::touch_counters::{Decision, Measure, SMALL_BYTES, TouchBook};
 use crate::touch::arena::{Found, LARGE_BYTES, Purpose};
 use crate::touch::pattern::{self, Changed};
-use crate::touch::short::{self, SHORT_BYTES};
+use crate::touch::short::{self, ChangedBits, SHORT_BYTES};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -270,50 +270,43 @@ impl Engine {
         if !(1..=SHORT_BYTES).contains(&bytes) {
             return self.free_of_any_size(inside, address, bytes);
         }
-        self.free_small_or(inside, address, bytes, Self::other_touched_free);
-    }
-
-    /// Looks at a small block, if it began as the pattern, and records that it goes; if not,
-    /// leaves it to `otherwise`.
-    #[inline(always)]
-    fn free_small_or(
-        &self,
-        inside: Inside<'_>,
-        address: usize,
-        bytes: usize,
-        otherwise: impl FnOnce(&Self, Inside<'_>, usize, usize),
-    ) {
         let book = &mut inside.thread.book;
-        let Some(found) = self.recorder.find_pattern(address) else {
-            return otherwise(self, inside, address, bytes);
-        };
-        let Some(sums) = book.touch.sums_of_small(found.site) else {
-            return otherwise(self, inside, address, bytes);
+        let Some(site) = self.recorder.free_pattern_if_usual(book, address, bytes) else {
+            return self.other_touched_free(inside, address, bytes);
         };
         // SAFETY: the block's owner is in the middle of freeing it; it was filled when it
         // was fresh, or when it grew. The map has it, so it begins at a multiple of 16.
-        let changed = unsafe {
-            match bytes <= SHORT_BYTES {
-                true => short::changed(std::ptr::with_exposed_provenance(address), bytes),
-                false => pattern::changed(filled_part(address, 0..bytes), 0),
-            }
-        };
-        sums.add_small(bytes, changed.bytes, bytes - changed.end);
-        if !self.recorder.free_found_if_usual(book, found, bytes) {
-            self.unusual_free(inside, address, bytes);
+        let changed = unsafe { short::changed(std::ptr::with_exposed_provenance(address), bytes) };
+        match book.touch.sums_of_small(site) {
+            Some(sums) if changed.is_all() => sums.add_filled(bytes),
+            _ => Self::add_short(inside, site, changed, bytes),
         }
     }
 
+    /// Adds a short block that was not written to everywhere, or is the first one of its
+    /// site, and leaves the gate.
+    #[inline(never)]
+    #[cfg_attr(heapledger_exact, unsafe(export_name = "__asan_heapledger_add_short"))]
+    fn add_short(inside: Inside<'_>, site: SiteId, changed: ChangedBits, bytes: usize) {
+        let changed = changed.count();
+        let book = &inside.thread.book.touch;
+        book.add_small(site, bytes, changed.bytes, bytes - changed.end);
+    }
+
+    /// A block that is not short.
     #[inline(never)]
     #[cfg_attr(
         heapledger_exact,
         unsafe(export_name = "__asan_heapledger_free_of_any_size")
     )]
     fn free_of_any_size(&self, inside: Inside<'_>, address: usize, bytes: usize) {
-        match (SHORT_BYTES + 1..=SMALL_BYTES).contains(&bytes) {
-            true => self.free_small_or(inside, address, bytes, Self::other_touched_free),
-            false => self.other_touched_free(inside, address, bytes),
+        let book = &mut inside.thread.book;
+        if bytes <= SMALL_BYTES
+            && let Some(site) = self.recorder.free_pattern_if_usual(book, address, bytes)
+        {
+            return Self::end_small(&book.touch, site, address, bytes);
         }
+        self.other_touched_free(inside, address, bytes);
     }
 
     /// As [`Self::on_touched_free`], where the gate may be closed.

@@ -44,7 +44,7 @@ use std::collections::{HashMap, HashSet};
 mod model_tests;
 
 use block_entry::{Entry, Measured, More};
-use block_map::{BlockMap, GRANULE_BYTES, Slot};
+use block_map::{BlockMap, GRANULE_BYTES};
 use book::Book;
 use peak::Peak;
 use sampling::{SampleSum, SampledAddresses};
@@ -85,13 +85,6 @@ pub(crate) struct Sums {
     pub(crate) time: TimeSum,
     /// Empty if calls are not timed.
     pub(crate) time_by_site: Vec<SiteTimeSum>,
-}
-
-/// A block's place in the map, and its site.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Found<'a> {
-    slot: Slot<'a>,
-    pub(crate) site: SiteId,
 }
 
 /// Something was not recorded: there was no memory for it.
@@ -222,32 +215,28 @@ impl Recorder {
         true
     }
 
-    /// A block that began as the pattern and is measured always, if the map has it.
+    /// As [`Self::free_if_usual`], of a block that began as the pattern and is measured
+    /// always. Its site.
     #[inline(always)]
-    pub(crate) fn find_pattern(&self, address: usize) -> Option<Found<'_>> {
+    pub(crate) fn free_pattern_if_usual(
+        &self,
+        book: &mut Book,
+        address: usize,
+        bytes: usize,
+    ) -> Option<SiteId> {
         let slot = self.blocks.slot_at(address)?;
         let entry = slot.site().and_then(Entry::from_word)?;
         let site = entry.site();
-        (entry.how() == Measured::Pattern).then_some(Found { slot, site })
-    }
-
-    /// As [`Self::free_if_usual`], of a block that was found.
-    #[inline(always)]
-    pub(crate) fn free_found_if_usual(
-        &self,
-        book: &mut Book,
-        found: Found<'_>,
-        bytes: usize,
-    ) -> bool {
-        let Some(now) = clock::counter() else {
-            return false;
-        };
-        let change = Change::free(bytes, now);
-        if !book.count_if_usual(found.site, &change, now, &self.sites, &self.peak) {
-            return false;
+        if entry.how() != Measured::Pattern {
+            return None;
         }
-        found.slot.clear();
-        true
+        let now = clock::counter()?;
+        let change = Change::free(bytes, now);
+        if !book.count_if_usual(site, &change, now, &self.sites, &self.peak) {
+            return None;
+        }
+        slot.clear();
+        Some(site)
     }
 
     /// The block of `bytes` at `address` is about to be freed. Blocks that

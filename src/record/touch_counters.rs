@@ -229,6 +229,14 @@ impl AlwaysMeasured {
         self.add(1, bytes as u64, written as u64, tail as u64);
     }
 
+    /// One that was written to everywhere.
+    #[inline(always)]
+    pub(crate) fn add_filled(&self, bytes: usize) {
+        self.blocks.add(1);
+        self.bytes.add(bytes as u64);
+        self.written.add(bytes as u64);
+    }
+
     #[inline(always)]
     fn add(&self, blocks: u64, bytes: u64, written: u64, tail: u64) {
         self.blocks.add(blocks);

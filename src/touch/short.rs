@@ -70,13 +70,34 @@ unsafe fn fill_lanes(block: *mut u8, bytes: usize) {
     }
 }
 
+/// Which bytes of a block have changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChangedBits {
+    bits: u64,
+    all: u64,
+}
+
+impl ChangedBits {
+    #[inline(always)]
+    pub(crate) fn is_all(self) -> bool {
+        self.bits == self.all
+    }
+
+    pub(crate) fn count(self) -> Changed {
+        Changed {
+            bytes: self.bits.count_ones() as usize,
+            end: 64 - self.bits.leading_zeros() as usize,
+        }
+    }
+}
+
 /// What was written to a block that was filled.
 ///
 /// # Safety
 /// The block is the caller's, and begins at a multiple of 16; `1 <= bytes <=
 /// SHORT_BYTES`.
 #[inline(always)]
-pub(crate) unsafe fn changed(block: *const u8, bytes: usize) -> Changed {
+pub(crate) unsafe fn changed(block: *const u8, bytes: usize) -> ChangedBits {
     let all = !0 >> (SHORT_BYTES - bytes);
     // SAFETY: the lanes have bytes of the block.
     let bits = unsafe {
@@ -88,14 +109,9 @@ pub(crate) unsafe fn changed(block: *const u8, bytes: usize) -> Changed {
                 lane(0) | lane(LANE) | lane(2 * LANE) | lane(3 * LANE)
             }
         }
-    } & all;
-    if bits == all {
-        return Changed { bytes, end: bytes };
-    }
-    Changed {
-        bytes: bits.count_ones() as usize,
-        end: 64 - bits.leading_zeros() as usize,
-    }
+    };
+    let bits = bits & all;
+    ChangedBits { bits, all }
 }
 
 /// A bit for each byte of a lane that is not the pattern's; those behind the end of the
@@ -167,7 +183,7 @@ mod tests {
                         for at in [first, second] {
                             block.add(at).write(OUTSIDE);
                         }
-                        changed(block, bytes)
+                        changed(block, bytes).count()
                     };
                     assert_eq!(
                         found,
@@ -181,7 +197,8 @@ mod tests {
                 block.write_bytes(OUTSIDE, bytes);
                 changed(block, bytes)
             };
-            assert_eq!(all, Changed { bytes, end: bytes });
+            assert!(all.is_all());
+            assert_eq!(all.count(), Changed { bytes, end: bytes });
         }
     }
 }

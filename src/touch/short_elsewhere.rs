@@ -16,12 +16,30 @@ pub(crate) unsafe fn fill(block: *mut u8, bytes: usize, _spare: *mut u8) {
     pattern::fill(block, 0);
 }
 
+/// What was written to a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChangedBits {
+    changed: Changed,
+    of: usize,
+}
+
+impl ChangedBits {
+    pub(crate) fn is_all(self) -> bool {
+        self.changed.bytes == self.of
+    }
+
+    pub(crate) fn count(self) -> Changed {
+        self.changed
+    }
+}
+
 /// What was written to a block that was filled.
 ///
 /// # Safety
 /// The block is the caller's.
 #[inline(always)]
-pub(crate) unsafe fn changed(block: *const u8, bytes: usize) -> Changed {
+pub(crate) unsafe fn changed(block: *const u8, bytes: usize) -> ChangedBits {
     // SAFETY: the caller's promise.
-    pattern::changed(unsafe { std::slice::from_raw_parts(block, bytes) }, 0)
+    let changed = pattern::changed(unsafe { std::slice::from_raw_parts(block, bytes) }, 0);
+    ChangedBits { changed, of: bytes }
 }
