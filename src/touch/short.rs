@@ -159,7 +159,7 @@ mod tests {
                 let mut spare = [0; 8];
                 // SAFETY: within the room.
                 unsafe { fill(room.0.as_mut_ptr().add(start), bytes, spare.as_mut_ptr()) };
-                let mut expected = vec![MaybeUninit::new(OUTSIDE); 2 * SHORT_BYTES];
+                let mut expected = [MaybeUninit::new(OUTSIDE); 2 * SHORT_BYTES];
                 pattern::fill(&mut expected[start..start + bytes], 0);
                 // SAFETY: made with values.
                 let expected = expected.iter().map(|byte| unsafe { byte.assume_init() });
