@@ -234,7 +234,7 @@ mod tests {
             4 << 20,
             (4 << 20) - 1,
             (4 << 20) + 1,
-            (9 << 32) + 4095,
+            (3 << 32) + 4095,
         ] {
             for (how, weight) in ways.into_iter().zip([0, 7, 15]) {
                 let more = More::of_scope(bytes, how, weight);
