@@ -436,6 +436,14 @@ impl Engine {
         opened.map_err(NoScope::NoSlot)
     }
 
+    /// The innermost scope that this thread is in, and what it keeps.
+    #[cfg(feature = "baselines")]
+    pub(crate) fn scope_of_this_thread(&'static self) -> Option<(u32, Keeps)> {
+        // SAFETY: this thread's own block, of which a cell is read.
+        let number = unsafe { self.this_thread()?.as_ref() }.scope.get();
+        Some((number, self.recorder.scopes.get(number)?.keeps()))
+    }
+
     pub(crate) fn clone_scope(&self, scope: u32) {
         if let Some(slot) = self.recorder.scopes.get(scope) {
             slot.handles.fetch_add(1, Relaxed);

@@ -4,6 +4,7 @@
 use crate::alloc::ENGINE;
 use crate::report::save;
 use crate::testing::conditions::saved_line;
+use crate::testing::last;
 use crate::testing::places;
 use crate::testing::usage::{HeapUsage, SiteFrame, SiteUsage};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ const HEAD: &str =
 /// other functions are there to allocate). The file holds names and counts, no
 /// addresses, lines or paths, so it is the same on every machine.
 ///
+/// With the name alone, it is the innermost scope that this thread is in; in none, what the
+/// last `measure` on this thread has returned, if it has left no scope since.
+///
 /// With the environment variable `HEAPLEDGER_UPDATE=1` the file is written instead.
 ///
 /// A third argument is the tolerance: by what part each number may differ. Without it
@@ -39,7 +43,7 @@ const HEAD: &str =
 /// needs one.
 ///
 /// # Panics
-/// If the file is missing or not a baseline; if a number differs: with the site, what
+/// If there is nothing to compare; if the file is missing or not a baseline; if a number differs: with the site, what
 /// was there before, and what is there now.
 ///
 /// # Examples
@@ -51,6 +55,7 @@ const HEAD: &str =
 ///     let (words, heap) = heapledger::measure(|| vec!["a", "b"]);
 ///     # unsafe { std::env::set_var("HEAPLEDGER_UPDATE", "1") };
 ///     # unsafe { std::env::set_var("CARGO_MANIFEST_DIR", std::env::temp_dir()) };
+///     heapledger::assert_matches_baseline!("words");
 ///     heapledger::assert_matches_baseline!("words", heap);
 ///     heapledger::assert_matches_baseline!("words", heap, 0.05); // 5 %
 ///     # drop(words);
@@ -58,6 +63,14 @@ const HEAD: &str =
 /// ```
 #[macro_export]
 macro_rules! assert_matches_baseline {
+    ($name:expr $(,)?) => {
+        $crate::macro_support::check_last_baseline(
+            $name,
+            ::std::cfg!(debug_assertions),
+            ::std::env!("CARGO_MANIFEST_DIR"),
+            $crate::here!(),
+        )
+    };
     ($name:expr, $heap:expr $(,)?) => {
         $crate::assert_matches_baseline!($name, $heap, 0.0)
     };
@@ -101,6 +114,15 @@ pub fn check_baseline(
     });
     if let Err(text) = checked {
         panic!("{}", text.trim_end());
+    }
+}
+
+#[doc(hidden)]
+#[track_caller]
+pub fn check_last_baseline(name: &str, is_debug: bool, package: &str, here: &str) {
+    match last::usage() {
+        Ok(heap) => check_baseline(name, &heap, 0.0, is_debug, package, here),
+        Err(why) => ENGINE.ignoring(|| panic!("heapledger: {why}")),
     }
 }
 

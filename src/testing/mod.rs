@@ -8,6 +8,8 @@
 
 pub(crate) mod places;
 pub(crate) mod scope;
+#[cfg(feature = "baselines")]
+pub(crate) mod last;
 pub(crate) mod usage;
 pub(crate) mod conditions;
 pub(crate) mod no_alloc;
@@ -22,7 +24,7 @@ pub mod criterion;
 #[doc(hidden)]
 pub mod macro_support {
     #[cfg(feature = "baselines")]
-    pub use super::baseline::check_baseline;
+    pub use super::baseline::{check_baseline, check_last_baseline};
     pub use super::conditions::{Countable, Owner, condition_failed};
     pub use super::leaks::check_no_leaks;
     pub use super::no_alloc::check_no_alloc;

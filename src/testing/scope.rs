@@ -7,6 +7,8 @@ use crate::profiler::{MISSING_ALLOCATOR, allocator_is_installed};
 use crate::record::scope::slot::Keeps;
 use crate::record::scope::slots::{MAX_DEPTH, NoSlot};
 use crate::record::scope::tag::{MAX_SCOPE_SITES, MAX_SLOTS};
+#[cfg(feature = "baselines")]
+use crate::testing::last;
 use crate::testing::usage::HeapUsage;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -99,6 +101,8 @@ fn measure_in<T>(scope: &Scope, work: impl FnOnce() -> T) -> (T, HeapUsage) {
     let result = work();
     drop(entered);
     let usage = scope.usage_holding(&result);
+    #[cfg(feature = "baselines")]
+    last::set(&usage);
     (result, usage)
 }
 
@@ -253,6 +257,18 @@ impl Scope {
         }
     }
 
+    /// The innermost scope that this thread is in.
+    #[cfg(feature = "baselines")]
+    pub(crate) fn of_this_thread() -> Option<Self> {
+        let (number, keeps) = ENGINE.scope_of_this_thread()?;
+        ENGINE.clone_scope(number);
+        Some(Self {
+            number,
+            has_sites: keeps.stacks,
+            has_writes: keeps.writes,
+        })
+    }
+
     /// Puts this thread into the scope, until [`ENGINE`]'s `leave_scope` is given the
     /// result. None: it cannot be.
     #[cfg(feature = "tracing")]
@@ -381,6 +397,8 @@ pub struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         ENGINE.leave_scope(self.before);
+        #[cfg(feature = "baselines")]
+        last::forget();
     }
 }
 

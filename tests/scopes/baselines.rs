@@ -18,7 +18,48 @@ fn index(words: &str) -> BTreeMap<&str, Vec<usize>> {
 fn a_scope_is_as_its_baseline_says() {
     let (index, heap) = measure(|| index("a b a c a b a d a b a c a b a e"));
     heapledger::assert_matches_baseline!("word-index", heap);
+    heapledger::assert_matches_baseline!("word-index");
     drop(index);
+}
+
+/// In a thread of its own: one that has run another test has measured something.
+fn on_a_new_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|threads| threads.spawn(work).join().expect("joins"))
+}
+
+#[test]
+fn what_was_measured_last_needs_no_name() {
+    on_a_new_thread(|| {
+        let text = message(|| heapledger::assert_matches_baseline!("word-index"));
+        assert!(
+            text.contains("nothing was measured on this thread"),
+            "{text}"
+        );
+        let first = measure(|| index("a b a c a b a d a b a c a b a e f"));
+        let text = message(|| heapledger::assert_matches_baseline!("word-index"));
+        assert!(text.contains("total: blocks 7 -> 8,"), "{text}");
+        let second = measure(|| index("another"));
+        let text = message(|| heapledger::assert_matches_baseline!("word-index"));
+        assert!(text.contains("total: blocks 7 -> 2,"), "{text}");
+        drop((first, second));
+    });
+}
+
+#[test]
+fn the_scope_that_the_thread_is_in_needs_no_name() {
+    on_a_new_thread(|| {
+        drop(measure(|| index("a b a c a b a d a b a c a b a e")));
+        let scope = heapledger::Scope::new();
+        let inside = scope.enter();
+        let text = message(|| heapledger::assert_matches_baseline!("word-index"));
+        assert!(text.contains("total: blocks 7 -> 0"), "{text}");
+        drop(inside);
+        let text = message(|| heapledger::assert_matches_baseline!("word-index"));
+        assert!(
+            text.contains("nothing was measured on this thread"),
+            "{text}"
+        );
+    });
 }
 
 #[test]
