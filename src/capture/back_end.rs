@@ -127,7 +127,7 @@ pub(crate) const BUILT_WITH_FRAME_POINTERS: bool =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::stack_memory::Word;
+    use crate::capture::stack_memory::{Word, WordChunk};
     use crate::capture::walk::{Ended, Frame, MEMO_FRAMES, Walker};
     use proptest::prelude::*;
     use std::cell::Cell;
@@ -168,7 +168,12 @@ mod tests {
             inside.then(|| self.0[((address - LOW) / 8) as usize])
         }
 
-        fn unchanged_from(&self, words: &[Word]) -> usize {
+        fn is_unchanged(&self, words: &[WordChunk]) -> bool {
+        let mut words = words.iter().flat_map(WordChunk::words);
+        words.all(|word| self.word(LOW, word.address) == Some(word.value))
+    }
+
+    fn unchanged_from(&self, words: &[Word]) -> usize {
             words.len()
         }
 

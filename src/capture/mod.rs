@@ -3,8 +3,8 @@
 //!
 //! In reading order: where a walk starts ([`registers`]), what it may read
 //! ([`stack_bounds`], [`stack_memory`]), how it gets from a frame to its caller ([`rules`], from
-//! [`cfi`] in the [`loaded_object`]), the walk itself ([`walk`]), and the
-//! [`platform`]'s unwinder behind it. [`module_map`] and [`module_notes`] serve
+//! [`cfi`] in the [`loaded_object`]), the walk itself ([`walk`]), what
+//! spares walks ([`recent_stacks`]), and the [`platform`]'s unwinder behind it. [`module_map`] and [`module_notes`] serve
 //! symbolizing.
 
 pub(crate) mod registers;
@@ -14,6 +14,7 @@ pub(crate) mod rules;
 pub(crate) mod loaded_object;
 pub(crate) mod cfi;
 pub(crate) mod walk;
+pub(crate) mod recent_stacks;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod walk_trial;
 pub(crate) mod platform;

@@ -77,9 +77,30 @@ impl Rule {
     }
 
     #[inline(always)]
+    pub(crate) fn offset(self) -> i64 {
+        (i64::from(self.0 & ((1 << OFFSET_BITS) - 1)) - OFFSET_BIAS) * 8
+    }
+
+    #[inline(always)]
+    pub(crate) fn rbp_slot(self) -> u32 {
+        (self.0 >> OFFSET_BITS) & ((1 << SLOT_BITS) - 1)
+    }
+
+    /// Whether this is the rule of most code, [`Step::FromSp`].
+    #[inline(always)]
+    pub(crate) fn is_from_sp(self) -> bool {
+        self.0 >> 29 == KIND_FROM_SP
+    }
+
+    /// Whether it is [`Step::FromFp`].
+    #[inline(always)]
+    pub(crate) fn is_from_fp(self) -> bool {
+        self.0 >> 29 == KIND_FROM_FP
+    }
+
+    #[inline(always)]
     pub(crate) fn unpack(self) -> Step {
-        let offset = (i64::from(self.0 & ((1 << OFFSET_BITS) - 1)) - OFFSET_BIAS) * 8;
-        let rbp_slot = (self.0 >> OFFSET_BITS) & ((1 << SLOT_BITS) - 1);
+        let (offset, rbp_slot) = (self.offset(), self.rbp_slot());
         match self.0 >> 29 {
             KIND_FROM_SP => Step::FromSp { offset, rbp_slot },
             KIND_FROM_FP => Step::FromFp { offset, rbp_slot },

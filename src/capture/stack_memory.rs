@@ -34,11 +34,108 @@ impl Word {
     }
 }
 
+/// Words that are compared at once, their addresses beside one another and their values as
+/// well. What is not needed is pads.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct WordChunk {
+    addresses: [u64; Self::WORDS],
+    values: [u64; Self::WORDS],
+}
+
+impl WordChunk {
+    pub(crate) const WORDS: usize = WORDS_AT_ONCE;
+
+    /// Of no more than [`Self::WORDS`] words.
+    #[inline(always)]
+    pub(crate) fn of(words: &[Word]) -> Self {
+        let Word { address, value } = Word::pad();
+        let mut chunk = Self {
+            addresses: [address; Self::WORDS],
+            values: [value; Self::WORDS],
+        };
+        for (place, word) in words.iter().enumerate().take(Self::WORDS) {
+            (chunk.addresses[place], chunk.values[place]) = (word.address, word.value);
+        }
+        chunk
+    }
+
+    /// Those that are no pads.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn words(&self) -> impl Iterator<Item = Word> {
+        let words = self.addresses.iter().zip(&self.values);
+        words
+            .map(|(&address, &value)| Word { address, value })
+            .filter(|&word| word != Word::pad())
+    }
+
+    /// Two words at a time: a third fewer loads than one by one, and no branch.
+    ///
+    /// # Safety
+    /// All of these are words that can be read.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn is_unchanged(&self) -> bool {
+        use std::arch::x86_64::{
+            __m128i, _mm_castpd_si128, _mm_castsi128_pd, _mm_cmpeq_epi8, _mm_load_si128,
+            _mm_loadh_pd, _mm_loadl_epi64, _mm_movemask_epi8, _mm_or_si128, _mm_setzero_si128,
+            _mm_xor_si128,
+        };
+        // SAFETY: the caller's promise, and an array that is aligned as the whole is.
+        let differences = |pair: usize| unsafe {
+            let low = _mm_loadl_epi64(self.addresses[pair] as *const __m128i);
+            let high = self.addresses[pair + 1] as *const f64;
+            let found = _mm_castpd_si128(_mm_loadh_pd(_mm_castsi128_pd(low), high));
+            let expected = _mm_load_si128((&raw const self.values[pair]).cast());
+            _mm_xor_si128(found, expected)
+        };
+        // SAFETY: instructions that every processor of this kind has.
+        unsafe {
+            let inner = _mm_or_si128(differences(0), differences(2));
+            let outer = _mm_or_si128(differences(4), differences(6));
+            let any = _mm_or_si128(inner, outer);
+            _mm_movemask_epi8(_mm_cmpeq_epi8(any, _mm_setzero_si128())) == 0xFFFF
+        }
+    }
+
+    /// # Safety
+    /// All of these are words that can be read.
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe fn is_unchanged(&self) -> bool {
+        let mut words = self.addresses.iter().zip(&self.values);
+        // SAFETY: the caller's promise.
+        words.all(|(&address, &value)| unsafe {
+            std::ptr::read_volatile(address as *const u64) == value
+        })
+    }
+}
+
 /// Stack words by address.
 pub(crate) trait StackMemory {
     /// The word at `address`, or None if that is not a word of this stack
     /// outward of `sp`, the stack pointer of the frame that asks.
     fn word(&self, sp: u64, address: u64) -> Option<u64>;
+
+    /// What the frame at `sp` returns by, the word just below `caller_sp`; and the word so many
+    /// words below `caller_sp`, if that is not 0 words. None: the caller's frame cannot begin
+    /// there, or one of them is none of this stack's. Where the first is 0, the second is not
+    /// looked at.
+    #[inline(always)]
+    fn return_words(&self, sp: u64, caller_sp: u64, words_below: u32) -> Option<(u64, u64)> {
+        if !self.may_follow(sp, caller_sp) {
+            return None;
+        }
+        let return_address = self.word(sp, caller_sp.wrapping_sub(8))?;
+        if return_address == 0 || words_below == 0 {
+            return Some((return_address, 0));
+        }
+        let saved = caller_sp.wrapping_sub(8 * u64::from(words_below));
+        Some((return_address, self.word(sp, saved)?))
+    }
+
+    /// Whether these words, which were read from this stack before and lie in frames that
+    /// are still on it, still hold their values.
+    fn is_unchanged(&self, words: &[WordChunk]) -> bool;
 
     /// How many of `words`, from the first on, to go back over because of a
     /// change: one more than the index of the last word that no longer holds
@@ -69,9 +166,41 @@ impl OwnStack {
         debug_assert!(bounds.contains(sp));
         Self(StackBounds { low: sp, ..bounds })
     }
+
+    /// No words but those that were read before.
+    ///
+    /// # Safety
+    /// As for [`Self::above`].
+    #[inline(always)]
+    pub(crate) unsafe fn of_known_words(sp: u64) -> Self {
+        Self(StackBounds { low: sp, high: 0 })
+    }
 }
 
 impl StackMemory for OwnStack {
+    /// Each bound is compared once: what lies between two words of the stack is of the stack.
+    #[inline(always)]
+    fn return_words(&self, sp: u64, caller_sp: u64, words_below: u32) -> Option<(u64, u64)> {
+        let return_address = self.word(sp, caller_sp.wrapping_sub(8))?;
+        let bytes_below = 8 * u64::from(words_below);
+        if return_address == 0 || words_below == 0 {
+            return Some((return_address, 0));
+        }
+        if bytes_below > caller_sp - sp {
+            return None;
+        }
+        // SAFETY: from `sp` up, and not above the word that was read above.
+        let saved = unsafe { std::ptr::read_volatile((caller_sp - bytes_below) as *const u64) };
+        Some((return_address, saved))
+    }
+
+    #[inline(always)]
+    fn is_unchanged(&self, words: &[WordChunk]) -> bool {
+        // SAFETY: pads lie in a static. The others were read through `word` before, so
+        // they lie in the mapped stack; and above the stack pointer, as their frames do.
+        words.iter().all(|chunk| unsafe { chunk.is_unchanged() })
+    }
+
     #[inline(always)]
     fn word(&self, sp: u64, address: u64) -> Option<u64> {
         // `sp` of a walk only grows, from the bounds' low end.
@@ -198,8 +327,12 @@ impl StackMemory for ForeignStack {
         Some(unsafe { std::ptr::read_volatile(address as *const u64) })
     }
 
-    fn unchanged_from(&self, words: &[Word]) -> usize {
+    fn is_unchanged(&self, _words: &[WordChunk]) -> bool {
         // Nothing of these stacks is remembered.
+        false
+    }
+
+    fn unchanged_from(&self, words: &[Word]) -> usize {
         words.len()
     }
 

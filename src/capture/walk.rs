@@ -19,6 +19,7 @@
 //! Joining starts from the inner end only: matched from the outer end, a stale
 //! word of a returned frame could pass for a live one.
 
+use crate::capture::recent_stacks::RecentStacks;
 use crate::capture::registers::{Door, Registers};
 use crate::capture::rules::{Rule, Rules, SLOT_AT_FP, Step};
 use crate::capture::stack_bounds::{StackBounds, mapping_of};
@@ -53,17 +54,12 @@ pub(crate) enum Ended {
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(crate) struct Frame {
-    state: State,
-    /// `fp_at` and `special` of the [`FreshFrame`].
-    found: (u64, u64),
+    found: FreshFrame,
     /// Of this frame's return address and all outer ones.
     prefix_hash: u64,
     /// The end of this frame's words among the memo's; those of the outer ones lie
     /// before them.
     words_end: u32,
-    onward: Onward,
-    /// Whether the frames further out depend on `state.fp`.
-    fp_matters: bool,
     /// Where `record` keeps this frame in its stack tree; 0 if not yet asked.
     /// Holds only for a stack that is kept whole.
     pub(crate) node: u32,
@@ -74,13 +70,15 @@ impl Frame {
     /// same stack words given.
     #[inline(always)]
     fn leads_on_like(&self, state: &State) -> bool {
-        self.state.sp == state.sp
-            && self.state.return_address == state.return_address
-            && (self.state.fp == state.fp || !self.fp_matters)
+        let own = &self.found.state;
+        own.sp == state.sp
+            && own.return_address == state.return_address
+            && (own.fp == state.fp || !self.found.fp_matters)
     }
 
+    #[inline(always)]
     pub(crate) fn return_address(&self) -> u64 {
-        self.state.return_address
+        self.found.state.return_address
     }
 }
 
@@ -101,30 +99,45 @@ struct FreshFrame {
     /// What the rule of the function returned to, which finds the next frame
     /// outward, does with `state.fp`.
     onward: Onward,
+    /// Whether the frames further out depend on `state.fp`. Known once the frame is in
+    /// the memo.
+    fp_matters: bool,
     /// 0 for most frames: their return address lies just below `sp`. Else one
     /// of the tags below, on the address that it says.
     special: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 enum Onward {
     /// Nothing: it restores another one, or there is no next frame.
     #[default]
-    Forgets,
+    Forgets = 0,
     /// It passes it on.
-    Keeps,
+    Keeps = 1,
     /// The next frame is found by it.
-    Uses,
+    Uses = 2,
 }
 
 impl Onward {
     #[inline(always)]
     fn of(rule: Rule) -> Self {
+        if rule.is_from_sp() {
+            return match rule.rbp_slot() {
+                0 => Self::Keeps,
+                _ => Self::Forgets,
+            };
+        }
         match rule.unpack() {
             Step::FromFp { .. } | Step::FromFpWord { .. } => Self::Uses,
-            Step::FromSp { rbp_slot: 0, .. } => Self::Keeps,
             _ => Self::Forgets,
         }
+    }
+
+    /// Whether fp matters, if it does or does not one frame further out.
+    #[inline(always)]
+    fn matters(self, further_out: bool) -> bool {
+        self as u8 & (Self::Uses as u8 | u8::from(further_out)) != 0
     }
 }
 
@@ -148,15 +161,18 @@ impl FreshFrame {
             return self.write_special_words(fp_matters, words, start);
         }
         let place = start as usize;
-        words[place] = Word {
-            address: sp.wrapping_sub(8),
-            value: return_address,
-        };
-        words[place + 1] = Word {
-            address: self.fp_at,
-            value: fp,
-        };
-        start + 1 + u32::from(fp_matters && self.fp_at != 0)
+        // There is room for three of each frame.
+        if let Some([word, fp_word]) = words.get_mut(place..place + 2) {
+            *word = Word {
+                address: sp.wrapping_sub(8),
+                value: return_address,
+            };
+            *fp_word = Word {
+                address: self.fp_at,
+                value: fp,
+            };
+        }
+        start + 1 + u32::from(fp_matters & (self.fp_at != 0))
     }
 
     #[cold]
@@ -234,7 +250,10 @@ pub(crate) struct Walker {
     /// Whether the memo's outer end depends on nothing but its outermost
     /// frame and the words that are remembered.
     is_sound: bool,
+    /// Whether the function that the last walk began in finds its caller by fp.
+    begins_by_fp: bool,
     last: LastWalk,
+    recent: RecentStacks,
     frames: [Frame; MEMO_FRAMES],
     words: [Word; MEMO_WORDS],
     fresh: [FreshFrame; MEMO_FRAMES],
@@ -242,9 +261,8 @@ pub(crate) struct Walker {
     addresses: [u64; MEMO_FRAMES],
 }
 
-/// Where the last walk started, and what was found out about its stack. A walk that
-/// starts in the same function and state, with every word of the memo unchanged,
-/// ends in the same stack.
+/// Where the last walk started, and what was found out about its stack, as for the
+/// [`RecentStacks`], with the memo's words.
 #[derive(Clone, Copy, Debug)]
 struct LastWalk {
     /// Of its [`Door`].
@@ -303,54 +321,73 @@ impl Walker {
         self.set_limit(limit);
     }
 
-    /// Forgets the last stack, and keeps so many frames from now on.
+    /// Forgets all stacks, and keeps so many frames from now on.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.limit = limit.clamp(1, MEMO_FRAMES);
         self.limit_power = (0..self.limit).fold(1, |power: u64, _| power.wrapping_mul(HASH_BASE));
         self.forget();
     }
 
-    /// Forgets the last stack.
+    /// Forgets all stacks.
     pub(crate) fn forget(&mut self) {
         self.words[..PADS].fill(Word::pad());
         self.len = 0;
         self.last.tag = 0;
+        self.recent.forget();
     }
 
-    /// Whether the last walk came in by this door, so that it may have been of the same stack.
+    /// What [`Self::remember`] was told of the stack that lies in `memory`, if that began at
+    /// this door and is the last one or a recent one.
     #[inline(always)]
-    pub(crate) fn started_at(&self, door: Door) -> bool {
-        let last = &self.last;
-        door.place() == last.place && (door.fp == last.fp || !last.fp_matters) && last.tag != 0
+    pub(crate) fn tag_of<M: StackMemory>(&mut self, door: Door, memory: &M) -> Option<u32> {
+        if let Some(tag) = self.recent.tag_of(door, memory) {
+            return Some(tag);
+        }
+        let LastWalk {
+            place,
+            fp,
+            fp_matters,
+            tag,
+            words_end,
+        } = self.last;
+        if door.place() != place || (door.fp != fp && fp_matters) || tag == 0 {
+            return None;
+        }
+        let words = self.words.get(..words_end as usize)?;
+        if memory.unchanged_from(words) != 0 {
+            return None;
+        }
+        let words = &words[PADS..];
+        if words.len() <= RecentStacks::MAX_WORDS {
+            self.recent.keep(door, fp_matters, tag, words);
+        }
+        Some(tag)
     }
 
-    /// What [`Self::remember`] was told of the last stack, if it is the one that
-    /// lies in `memory`, where [`Self::started_at`] says that it may be.
-    #[inline(always)]
-    pub(crate) fn tag_if_unchanged<M: StackMemory>(&self, memory: &M) -> Option<u32> {
-        let words = self.words.get(..self.last.words_end as usize)?;
-        (memory.unchanged_from(words) == 0).then_some(self.last.tag)
-    }
-
-    /// Keeps `tag`, which is not 0, with the stack just captured, for as long as the
-    /// memo stands for it. The walk began at `rule`, in the function whose door this is.
+    /// Keeps `tag`, which is not 0, with the stack just captured. The walk began in the
+    /// function whose door this is.
     ///
     /// If that function saved fp on the way from there, its word was not yet written
     /// at the door; but then fp was still its caller's there, and is compared.
     #[inline(always)]
-    pub(crate) fn remember(&mut self, door: Door, rule: Rule, tag: u32) {
-        if self.len == 0 || !self.is_sound || self.ended != Ended::Whole {
-            self.last.tag = 0;
+    pub(crate) fn remember(&mut self, door: Door, tag: u32) {
+        let Some(innermost) = self.frames[..self.len].last() else {
+            return;
+        };
+        if !self.is_sound || self.ended != Ended::Whole {
             return;
         }
-        let innermost = &self.frames[self.len - 1];
+        let fp_matters = innermost.found.fp_matters || self.begins_by_fp;
         self.last = LastWalk {
             place: door.place(),
             fp: door.fp,
-            fp_matters: innermost.fp_matters || Onward::of(rule) == Onward::Uses,
+            fp_matters,
             tag,
             words_end: innermost.words_end,
         };
+        if let Some(words) = self.words.get(PADS..innermost.words_end as usize) {
+            self.recent.note(door, fp_matters, tag, words);
+        }
     }
 
     pub(crate) fn bounds(&self) -> StackBounds {
@@ -437,28 +474,40 @@ impl Walker {
     ) -> Result<(), TooDeep> {
         let (mut sp, mut fp) = (start.sp, start.fp);
         let mut rule = rules.rule_at(start.pc);
+        self.begins_by_fp = Onward::of(rule) == Onward::Uses;
         let mut fresh = 0;
-        // The memo's frames from here outward may still be joined.
-        let mut candidates = if self.is_sound { self.len } else { 0 };
+        // The memo's frames that may still be joined.
+        let mut older = match self.is_sound {
+            true => &self.frames[..self.len],
+            false => &[],
+        };
         loop {
-            if fresh == MEMO_FRAMES {
+            let Some(place) = self.fresh.get_mut(fresh) else {
                 return Err(TooDeep);
-            }
-            let found = &mut self.fresh[fresh];
-            if let Some(ended) = step(rule, sp, fp, memory, found) {
-                self.len = 0;
-                self.ended = ended;
-                self.is_sound = rule.ends_every_walk();
-                break;
-            }
-            let state = found.state;
-            while candidates > 0 && self.frames[candidates - 1].state.sp < state.sp {
-                candidates -= 1;
+            };
+            let found = match step(rule, sp, fp, memory) {
+                Ok(found) => found,
+                Err(ended) => {
+                    self.len = 0;
+                    self.ended = ended;
+                    self.is_sound = rule.ends_every_walk();
+                    break;
+                }
+            };
+            *place = found;
+            (sp, fp) = (found.state.sp, found.state.fp);
+            while let [further_out @ .., frame] = older
+                && frame.found.state.sp < sp
+            {
+                older = further_out;
             }
             let mut outermost = fresh;
-            if candidates > 0 && self.frames[candidates - 1].leads_on_like(&state) {
-                let joined = candidates - 1;
-                self.fresh[fresh].onward = self.frames[joined].onward;
+            let mut return_address = found.state.return_address;
+            if let [further_out @ .., frame] = older
+                && frame.leads_on_like(&found.state)
+            {
+                let joined = further_out.len();
+                place.onward = frame.found.onward;
                 let holds_from = self.unchanged_from(joined, memory);
                 if holds_from == 0 {
                     self.join(joined, fresh);
@@ -469,15 +518,15 @@ impl Walker {
                     return Err(TooDeep);
                 }
                 for kept in (holds_from..joined).rev() {
-                    let inner_fp = self.fresh[outermost].state.fp;
+                    let again = self.as_fresh(kept, fp, memory)?;
+                    (sp, fp) = (again.state.sp, again.state.fp);
+                    return_address = again.state.return_address;
                     outermost += 1;
-                    self.fresh[outermost] = self.as_fresh(kept, inner_fp, memory)?;
+                    self.fresh[outermost] = again;
                 }
-                candidates = holds_from;
+                older = &self.frames[..holds_from];
             }
-            let state = self.fresh[outermost].state;
-            (sp, fp) = (state.sp, state.fp);
-            rule = rules.rule(state.return_address);
+            rule = rules.rule(return_address);
             self.fresh[outermost].onward = Onward::of(rule);
             fresh = outermost + 1;
         }
@@ -518,9 +567,12 @@ impl Walker {
         self.len = joined + 1;
         let start = self.words_start(joined);
         let (found, frame) = (&self.fresh[found], &mut self.frames[joined]);
-        frame.words_end = found.write_words(frame.fp_matters, &mut self.words, start);
-        frame.state.fp = found.state.fp;
-        frame.found = (found.fp_at, found.special);
+        let fp_matters = frame.found.fp_matters;
+        frame.words_end = found.write_words(fp_matters, &mut self.words, start);
+        frame.found = FreshFrame {
+            fp_matters,
+            ..*found
+        };
     }
 
     #[inline(always)]
@@ -532,39 +584,30 @@ impl Walker {
     }
 
     /// Puts the first `count` frames of `fresh`, innermost first there, onto
-    /// the memo.
+    /// the memo, which has room for them.
     #[inline(always)]
     fn push_fresh(&mut self, count: usize) {
-        for index in (0..count).rev() {
-            let found = self.fresh[index];
-            self.push(&found);
+        let first = self.len;
+        let (mut hash, mut words_end, mut fp_matters) = match self.frames[..first].last() {
+            None => (0, PADS as u32, false),
+            Some(outer) => (outer.prefix_hash, outer.words_end, outer.found.fp_matters),
+        };
+        let fresh = self.fresh[..count].iter().rev();
+        for (frame, found) in self.frames[first..first + count].iter_mut().zip(fresh) {
+            fp_matters = found.onward.matters(fp_matters);
+            hash = extend(hash, found.state.return_address);
+            words_end = found.write_words(fp_matters, &mut self.words, words_end);
+            *frame = Frame {
+                found: FreshFrame {
+                    fp_matters,
+                    ..*found
+                },
+                prefix_hash: hash,
+                words_end,
+                node: 0,
+            };
         }
-    }
-
-    #[inline(always)]
-    fn push(&mut self, found: &FreshFrame) {
-        let (hash, start, matters_further_out) = match self.len {
-            0 => (0, PADS as u32, false),
-            len => {
-                let outer = &self.frames[len - 1];
-                (outer.prefix_hash, outer.words_end, outer.fp_matters)
-            }
-        };
-        let fp_matters = match found.onward {
-            Onward::Uses => true,
-            Onward::Keeps => matters_further_out,
-            Onward::Forgets => false,
-        };
-        self.frames[self.len] = Frame {
-            state: found.state,
-            found: (found.fp_at, found.special),
-            prefix_hash: extend(hash, found.state.return_address),
-            words_end: found.write_words(fp_matters, &mut self.words, start),
-            onward: found.onward,
-            fp_matters,
-            node: 0,
-        };
-        self.len += 1;
+        self.len = first + count;
     }
 
     /// A memo frame that holds, in the form of a frame just found. Its fp may
@@ -577,18 +620,15 @@ impl Walker {
         inner_fp: u64,
         memory: &M,
     ) -> Result<FreshFrame, TooDeep> {
-        let frame = &self.frames[index];
-        let (fp_at, special) = frame.found;
-        let fp = match (fp_at, special & TAGS) {
-            (_, SIGNAL) => frame.state.fp,
+        let found = self.frames[index].found;
+        let fp = match (found.fp_at, found.special & TAGS) {
+            (_, SIGNAL) => found.state.fp,
             (0, _) => inner_fp,
-            _ => memory.word(fp_at, fp_at).ok_or(TooDeep)?,
+            (fp_at, _) => memory.word(fp_at, fp_at).ok_or(TooDeep)?,
         };
         Ok(FreshFrame {
-            state: State { fp, ..frame.state },
-            fp_at,
-            onward: frame.onward,
-            special,
+            state: State { fp, ..found.state },
+            ..found
         })
     }
 
@@ -641,11 +681,11 @@ impl Walker {
         let (mut sp, mut fp) = (start.sp, start.fp);
         let mut rule = rules.rule_at(start.pc);
         let mut fresh = 0;
-        let mut found = FreshFrame::default();
         let (is_window, ended) = loop {
-            if let Some(ended) = step(rule, sp, fp, memory, &mut found) {
-                break (false, ended);
-            }
+            let found = match step(rule, sp, fp, memory) {
+                Ok(found) => found,
+                Err(ended) => break (false, ended),
+            };
             if fresh == self.limit {
                 break (true, Ended::Whole);
             }
@@ -664,19 +704,11 @@ impl Walker {
         let found = platform(&mut self.addresses).min(MEMO_FRAMES);
         let kept = found.min(self.limit);
         self.len = 0;
-        for index in (0..kept).rev() {
-            let return_address = self.addresses[index];
-            self.push(&FreshFrame {
-                state: State {
-                    return_address,
-                    sp: 0,
-                    fp: 0,
-                },
-                fp_at: 0,
-                onward: Onward::Forgets,
-                special: 0,
-            });
+        for (fresh, &return_address) in self.fresh.iter_mut().zip(&self.addresses[..kept]) {
+            *fresh = FreshFrame::default();
+            fresh.state.return_address = return_address;
         }
+        self.push_fresh(kept);
         self.unmemoized(kept < found, Ended::Whole)
     }
 
@@ -699,71 +731,90 @@ const SIGNAL_FP: u64 = 120;
 const SIGNAL_SP: u64 = 160;
 const SIGNAL_PC: u64 = 168;
 
-/// One frame outward from (sp, fp) in the function whose rule is `rule`: into
-/// `found`, unless the walk ends here.
+/// One frame outward from (sp, fp) in the function whose rule is `rule`, unless the walk
+/// ends here.
 #[inline(always)]
-fn step<M: StackMemory>(
+fn step<M: StackMemory>(rule: Rule, sp: u64, fp: u64, memory: &M) -> Result<FreshFrame, Ended> {
+    let base = if rule.is_from_sp() {
+        sp
+    } else if rule.is_from_fp() {
+        fp
+    } else {
+        return rare_step(rule, sp, fp, memory);
+    };
+    let caller_sp = base.wrapping_add_signed(rule.offset());
+    step_to(caller_sp, rule.rbp_slot(), 0, sp, fp, memory)
+}
+
+/// The frame whose caller's begins at `caller_sp`.
+#[inline(always)]
+fn step_to<M: StackMemory>(
+    caller_sp: u64,
+    rbp_slot: u32,
+    special: u64,
+    sp: u64,
+    fp: u64,
+    memory: &M,
+) -> Result<FreshFrame, Ended> {
+    let Some((return_address, saved)) = memory.return_words(sp, caller_sp, rbp_slot) else {
+        return Err(Ended::Truncated);
+    };
+    // A null return address is how hand-written code marks the outermost frame.
+    if return_address == 0 {
+        return Err(Ended::Whole);
+    }
+    let saved_at = caller_sp.wrapping_sub(8 * u64::from(rbp_slot));
+    let (fp, fp_at) = if rbp_slot == 0 { (fp, 0) } else { (saved, saved_at) };
+    Ok(FreshFrame {
+        state: State {
+            return_address,
+            sp: caller_sp,
+            fp,
+        },
+        fp_at,
+        onward: Onward::Forgets,
+        fp_matters: false,
+        special,
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn rare_step<M: StackMemory>(
     rule: Rule,
     sp: u64,
     fp: u64,
     memory: &M,
-    found: &mut FreshFrame,
-) -> Option<Ended> {
-    let read = |address| memory.word(sp, address);
-    let mut special = 0;
-    let (caller_sp, rbp_slot) = match rule.unpack() {
-        Step::FromSp { offset, rbp_slot } => (sp.wrapping_add_signed(offset), rbp_slot),
-        Step::FromFp { offset, rbp_slot } => (fp.wrapping_add_signed(offset), rbp_slot),
-        Step::FromFpWord { offset, rbp_slot } => {
-            let at = fp.wrapping_add_signed(offset);
-            special = at | SP_WORD;
-            match read(at) {
-                Some(word) if rbp_slot == SLOT_AT_FP => (word, (word.wrapping_sub(fp) / 8) as u32),
-                Some(word) => (word, rbp_slot),
-                None => return Some(Ended::Truncated),
-            }
-        }
-        Step::SignalFrame => return signal_step(sp, memory, found),
-        Step::End => return Some(Ended::Whole),
-        Step::NoInformation => return Some(Ended::Truncated),
-        Step::Unfit => return Some(Ended::Unfit),
+) -> Result<FreshFrame, Ended> {
+    let (offset, rbp_slot) = match rule.unpack() {
+        Step::FromFpWord { offset, rbp_slot } => (offset, rbp_slot),
+        Step::SignalFrame => return signal_step(sp, memory),
+        Step::Unfit => return Err(Ended::Unfit),
+        Step::End => return Err(Ended::Whole),
+        _ => return Err(Ended::Truncated),
     };
-    if !memory.may_follow(sp, caller_sp) {
-        return Some(Ended::Truncated);
-    }
-    let Some(return_address) = read(caller_sp.wrapping_sub(8)) else {
-        return Some(Ended::Truncated);
+    let at = fp.wrapping_add_signed(offset);
+    let Some(caller_sp) = memory.word(sp, at) else {
+        return Err(Ended::Truncated);
     };
-    // A null return address is how hand-written code marks the outermost frame.
-    if return_address == 0 {
-        return Some(Ended::Whole);
-    }
-    (found.state.fp, found.fp_at) = (fp, 0);
-    if rbp_slot != 0 {
-        let at = caller_sp.wrapping_sub(8 * u64::from(rbp_slot));
-        let Some(saved) = read(at) else {
-            return Some(Ended::Truncated);
-        };
-        (found.state.fp, found.fp_at) = (saved, at);
-    }
-    found.state.return_address = return_address;
-    found.state.sp = caller_sp;
-    found.special = special;
-    None
+    let rbp_slot = match rbp_slot {
+        SLOT_AT_FP => (caller_sp.wrapping_sub(fp) / 8) as u32,
+        _ => rbp_slot,
+    };
+    step_to(caller_sp, rbp_slot, at | SP_WORD, sp, fp, memory)
 }
 
-#[cold]
-fn signal_step<M: StackMemory>(sp: u64, memory: &M, found: &mut FreshFrame) -> Option<Ended> {
+fn signal_step<M: StackMemory>(sp: u64, memory: &M) -> Result<FreshFrame, Ended> {
     let read = |offset| memory.word(sp, sp.wrapping_add(offset));
     let (Some(pc), Some(interrupted_sp), Some(fp)) =
         (read(SIGNAL_PC), read(SIGNAL_SP), read(SIGNAL_FP))
     else {
-        return Some(Ended::Truncated);
+        return Err(Ended::Truncated);
     };
     if !memory.may_follow(sp, interrupted_sp) {
-        return Some(Ended::Truncated);
+        return Err(Ended::Truncated);
     }
-    *found = FreshFrame {
+    Ok(FreshFrame {
         state: State {
             // The interrupted instruction itself, not a return to it: one is
             // added because one is taken off every return address.
@@ -773,9 +824,9 @@ fn signal_step<M: StackMemory>(sp: u64, memory: &M, found: &mut FreshFrame) -> O
         },
         fp_at: 0,
         onward: Onward::Forgets,
+        fp_matters: false,
         special: sp | SIGNAL,
-    };
-    None
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The walk on arrays, against a simulated machine.
 
 use super::*;
+use crate::capture::stack_memory::WordChunk;
 use crate::capture::walk_trial::try_walks;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -16,6 +17,11 @@ impl StackMemory for Array {
     fn word(&self, sp: u64, address: u64) -> Option<u64> {
         let inside = address.is_multiple_of(8) && address >= sp && (LOW..HIGH).contains(&address);
         inside.then(|| self.0[((address - LOW) / 8) as usize])
+    }
+
+    fn is_unchanged(&self, words: &[WordChunk]) -> bool {
+        let mut words = words.iter().flat_map(WordChunk::words);
+        words.all(|word| self.word(LOW, word.address) == Some(word.value))
     }
 
     fn unchanged_from(&self, words: &[Word]) -> usize {
@@ -256,9 +262,8 @@ fn run(limit: usize, acts: &[Act]) -> Result<(), TestCaseError> {
                 let mut expected = machine.stack();
                 expected.truncate(limit);
                 let start = machine.registers();
-                if walker.started_at(Door::at(start.sp, start.fp))
-                    && let Some(tag) = walker.tag_if_unchanged(&machine.memory)
-                {
+                let here = Door::at(start.sp, start.fp);
+                if let Some(tag) = walker.tag_of(here, &machine.memory) {
                     prop_assert_eq!(tags.get(&expected), Some(&tag));
                 }
                 let stack = walker.capture(start, &machine.memory, &Table, |_| {
@@ -277,11 +282,9 @@ fn run(limit: usize, acts: &[Act]) -> Result<(), TestCaseError> {
                     continue;
                 }
                 let tag = tags.len() as u32 + 1;
-                let rule = Table.rule_at(start.pc);
                 let tag = *tags.entry(expected).or_insert(tag);
-                walker.remember(Door::at(start.sp, start.fp), rule, tag);
-                prop_assert!(walker.started_at(Door::at(start.sp, start.fp)));
-                prop_assert!(walker.tag_if_unchanged(&machine.memory).is_some());
+                walker.remember(here, tag);
+                prop_assert_eq!(walker.tag_of(here, &machine.memory), Some(tag));
                 machine.ret();
             }
         }
@@ -382,11 +385,11 @@ fn a_frame_pointer_passed_on_tells_stacks_apart() {
     machine.write(far + 16 + 8 * function(saves).words, 1);
     let walker = walker(MEMO_FRAMES);
     let mut captured = |fp| {
-        assert!(!walker.started_at(Door::at(LOW, fp)));
+        assert_eq!(walker.tag_of(Door::at(LOW, fp), &machine.memory), None);
         let stack = walker.capture(start(fp), &machine.memory, &Table, |_| 0);
         let found = addresses(&stack);
-        walker.remember(Door::at(LOW, fp), Table.rule_at(start(fp).pc), 1);
-        assert!(walker.started_at(Door::at(LOW, fp)));
+        walker.remember(Door::at(LOW, fp), 1);
+        assert_eq!(walker.tag_of(Door::at(LOW, fp), &machine.memory), Some(1));
         found
     };
     assert_eq!(captured(near), [201, 1]);

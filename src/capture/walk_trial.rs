@@ -5,7 +5,7 @@
 use crate::capture::registers::{Door, Registers};
 use crate::capture::rules::{Rule, Rules, Step};
 use crate::capture::stack_bounds::StackBounds;
-use crate::capture::stack_memory::{PADS, StackMemory, Word};
+use crate::capture::stack_memory::{PADS, StackMemory, Word, WordChunk};
 use crate::capture::walk::{Ended, Frame, Stack, Walker};
 use crate::untracked;
 use std::ptr::NonNull;
@@ -68,6 +68,11 @@ impl StackMemory for [u64; WORDS] {
     fn word(&self, sp: u64, address: u64) -> Option<u64> {
         let inside = address.is_multiple_of(8) && address >= sp && (LOW..HIGH).contains(&address);
         inside.then(|| self[((address - LOW) / 8) as usize])
+    }
+
+    fn is_unchanged(&self, words: &[WordChunk]) -> bool {
+        let mut words = words.iter().flat_map(WordChunk::words);
+        words.all(|word| self.word(LOW, word.address) == Some(word.value))
     }
 
     fn unchanged_from(&self, words: &[Word]) -> usize {
@@ -139,10 +144,7 @@ pub(crate) fn try_walks(bytes: &[u8]) {
         };
         let door = Door::at(start.sp, start.fp);
         let walker = with_memo.get();
-        let known = match walker.started_at(door) {
-            true => walker.tag_if_unchanged(&memory),
-            false => None,
-        };
+        let known = walker.tag_of(door, &memory);
         let none = |_: &mut [u64]| 0;
         let expected = found(&without.get().capture_foreign(start, &memory, &rules, none));
         if let Some(tag) = known {
@@ -153,6 +155,6 @@ pub(crate) fn try_walks(bytes: &[u8]) {
             expected
         );
         stacks.push(expected);
-        walker.remember(door, rules.rule_at(start.pc), stacks.len() as u32);
+        walker.remember(door, stacks.len() as u32);
     }
 }

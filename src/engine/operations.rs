@@ -4,7 +4,6 @@
 use crate::capture::back_end::BackEnd;
 use crate::capture::platform;
 use crate::capture::registers::{self, Door, Registers};
-use crate::capture::rules::Rules;
 use crate::capture::stack_memory::{ForeignStack, OwnStack};
 use crate::capture::walk::{Ended, Stack, Walker};
 use crate::clock;
@@ -36,7 +35,7 @@ impl Engine {
             return registers::stay();
         };
         // SAFETY: of this function.
-        let Some(site) = (unsafe { Self::last_site(&inside.thread.walker, door) }) else {
+        let Some(site) = (unsafe { Self::last_site(&mut inside.thread.walker, door) }) else {
             // SAFETY: as above.
             unsafe { self.alloc_elsewhere(inside, Registers::here(), door, address, bytes) };
             return registers::stay();
@@ -93,8 +92,7 @@ impl Engine {
         // SAFETY: the caller's promise.
         let site = unsafe { self.site_at(inside.thread, start) };
         if let Some(site) = site {
-            let rule = self.rule_at(start.pc);
-            inside.thread.walker.remember(door, rule, site.get());
+            inside.thread.walker.remember(door, site.get());
         }
         self.record_block(inside.thread, site.map(Entry::of), address, bytes);
     }
@@ -151,19 +149,16 @@ impl Engine {
         self.record_block(thread, site.map(Entry::of), address, bytes);
     }
 
-    /// The site of the stack here, if that is the last one again.
+    /// The site of the stack here, if that is the last one again, or a recent one.
     ///
     /// # Safety
     /// `door` is of a function of this thread that has not returned.
     #[inline(always)]
-    pub(super) unsafe fn last_site(walker: &Walker, door: Door) -> Option<SiteId> {
-        if !walker.started_at(door) {
-            return None;
-        }
-        // SAFETY: the caller's promise; only stacks within these bounds are
-        // remembered.
-        let memory = unsafe { OwnStack::above(door.sp, walker.bounds()) };
-        SiteId::new(walker.tag_if_unchanged(&memory)?)
+    pub(super) unsafe fn last_site(walker: &mut Walker, door: Door) -> Option<SiteId> {
+        // SAFETY: the caller's promise; only stacks within the thread's own are
+        // remembered, and of those only the ones that began here.
+        let memory = unsafe { OwnStack::of_known_words(door.sp) };
+        SiteId::new(walker.tag_of(door, &memory)?)
     }
 
     /// The site of the stack at `start`. None: there is no memory for it.

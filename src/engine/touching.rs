@@ -4,7 +4,6 @@
 //! Only called by the thread that has the block in its hands, inside of the gate.
 
 use crate::capture::registers::{self, Door, Registers};
-use crate::capture::rules::Rules;
 use crate::clock;
 use crate::engine::thread::{Operation, Thread};
 use crate::engine::{Engine, Inside, Taken};
@@ -109,7 +108,7 @@ impl Engine {
             return registers::stay();
         };
         // SAFETY: of this function.
-        let Some(site) = (unsafe { Self::last_site(&inside.thread.walker, door) }) else {
+        let Some(site) = (unsafe { Self::last_site(&mut inside.thread.walker, door) }) else {
             let block = (address, bytes, Contents::Undefined);
             // SAFETY: as above.
             unsafe { self.touched_alloc_elsewhere(inside, Registers::here(), door, block) };
@@ -155,7 +154,7 @@ impl Engine {
             return registers::stay();
         };
         // SAFETY: of this function.
-        match unsafe { Self::last_site(&inside.thread.walker, door) } {
+        match unsafe { Self::last_site(&mut inside.thread.walker, door) } {
             Some(site) => self.record_touched_block(inside.thread, Some(site), block),
             // SAFETY: as above.
             None => unsafe {
@@ -207,9 +206,7 @@ impl Engine {
         // SAFETY: the caller's promise.
         let site = unsafe { self.site_at(inside.thread, start) };
         if let Some(site) = site {
-            let rule = self.rule_at(start.pc);
-            let walker = &mut inside.thread.walker;
-            walker.remember(door, rule, site.get());
+            inside.thread.walker.remember(door, site.get());
         }
         self.record_touched_block(inside.thread, site, block);
     }
