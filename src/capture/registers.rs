@@ -47,20 +47,22 @@ impl Registers {
 }
 
 /// Where the program came in: the stack pointer and rbp of a function that it calls to allocate.
+/// Two words, so that it is passed on in registers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Door {
-    pub(crate) sp: u64,
+    /// The stack pointer, a multiple of 8, and which function it is.
+    place: u64,
     pub(crate) fp: u64,
-    /// Which function it is.
-    number: u64,
 }
+
+const NUMBERS: u64 = 8;
 
 impl Door {
     /// Of the function this is inlined into, which alone has that number, from 1 to 7.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(crate) fn here<const NUMBER: u64>() -> Self {
-        let (sp, fp);
+        let (sp, fp): (u64, u64);
         // SAFETY: as in `Registers::here`.
         unsafe {
             std::arch::asm!(
@@ -72,9 +74,8 @@ impl Door {
             );
         }
         Self {
-            sp,
+            place: sp | NUMBER,
             fp,
-            number: NUMBER,
         }
     }
 
@@ -82,21 +83,25 @@ impl Door {
     #[inline(always)]
     pub(crate) fn here<const NUMBER: u64>() -> Self {
         Self {
-            sp: 0,
+            place: NUMBER,
             fp: 0,
-            number: NUMBER,
         }
     }
 
-    /// The function and its stack pointer in one word: that is a multiple of 8.
+    /// The function and its stack pointer in one word.
     #[inline(always)]
-    pub(crate) fn place(&self) -> u64 {
-        self.sp | self.number
+    pub(crate) fn place(self) -> u64 {
+        self.place
+    }
+
+    #[inline(always)]
+    pub(crate) fn sp(self) -> u64 {
+        self.place & !(NUMBERS - 1)
     }
 
     #[cfg(any(test, feature = "internals"))]
     pub(crate) fn at(sp: u64, fp: u64) -> Self {
-        Self { sp, fp, number: 1 }
+        Self { place: sp | 1, fp }
     }
 }
 

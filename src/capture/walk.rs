@@ -735,28 +735,18 @@ const SIGNAL_PC: u64 = 168;
 /// ends here.
 #[inline(always)]
 fn step<M: StackMemory>(rule: Rule, sp: u64, fp: u64, memory: &M) -> Result<FreshFrame, Ended> {
-    let base = if rule.is_from_sp() {
-        sp
+    let (caller_sp, rbp_slot, special) = if rule.is_from_sp() {
+        (sp.wrapping_add_signed(rule.offset()), rule.rbp_slot(), 0)
     } else if rule.is_from_fp() {
-        fp
+        (fp.wrapping_add_signed(rule.offset()), rule.rbp_slot(), 0)
     } else {
-        return rare_step(rule, sp, fp, memory);
+        rare_way(rule, sp, fp, memory)?
     };
-    let caller_sp = base.wrapping_add_signed(rule.offset());
-    step_to(caller_sp, rule.rbp_slot(), 0, sp, fp, memory)
-}
-
-/// The frame whose caller's begins at `caller_sp`.
-#[inline(always)]
-fn step_to<M: StackMemory>(
-    caller_sp: u64,
-    rbp_slot: u32,
-    special: u64,
-    sp: u64,
-    fp: u64,
-    memory: &M,
-) -> Result<FreshFrame, Ended> {
-    let Some((return_address, saved)) = memory.return_words(sp, caller_sp, rbp_slot) else {
+    let words = match special & TAGS {
+        SIGNAL => signal_words(sp, memory),
+        _ => memory.return_words(sp, caller_sp, rbp_slot),
+    };
+    let Some((return_address, saved)) = words else {
         return Err(Ended::Truncated);
     };
     // A null return address is how hand-written code marks the outermost frame.
@@ -764,7 +754,11 @@ fn step_to<M: StackMemory>(
         return Err(Ended::Whole);
     }
     let saved_at = caller_sp.wrapping_sub(8 * u64::from(rbp_slot));
-    let (fp, fp_at) = if rbp_slot == 0 { (fp, 0) } else { (saved, saved_at) };
+    let (fp, fp_at) = match (rbp_slot, special & TAGS) {
+        (_, SIGNAL) => (saved, 0),
+        (0, _) => (fp, 0),
+        _ => (saved, saved_at),
+    };
     Ok(FreshFrame {
         state: State {
             return_address,
@@ -778,55 +772,49 @@ fn step_to<M: StackMemory>(
     })
 }
 
+/// By a rule that few functions have: where the caller's frame begins, in which slot rbp was
+/// saved, and what is special.
 #[cold]
 #[inline(never)]
-fn rare_step<M: StackMemory>(
+fn rare_way<M: StackMemory>(
     rule: Rule,
     sp: u64,
     fp: u64,
     memory: &M,
-) -> Result<FreshFrame, Ended> {
-    let (offset, rbp_slot) = match rule.unpack() {
-        Step::FromFpWord { offset, rbp_slot } => (offset, rbp_slot),
-        Step::SignalFrame => return signal_step(sp, memory),
-        Step::Unfit => return Err(Ended::Unfit),
-        Step::End => return Err(Ended::Whole),
-        _ => return Err(Ended::Truncated),
-    };
-    let at = fp.wrapping_add_signed(offset);
-    let Some(caller_sp) = memory.word(sp, at) else {
-        return Err(Ended::Truncated);
-    };
-    let rbp_slot = match rbp_slot {
-        SLOT_AT_FP => (caller_sp.wrapping_sub(fp) / 8) as u32,
-        _ => rbp_slot,
-    };
-    step_to(caller_sp, rbp_slot, at | SP_WORD, sp, fp, memory)
+) -> Result<(u64, u32, u64), Ended> {
+    let read = |address| memory.word(sp, address).ok_or(Ended::Truncated);
+    match rule.unpack() {
+        Step::FromFpWord { offset, rbp_slot } => {
+            let at = fp.wrapping_add_signed(offset);
+            let caller_sp = read(at)?;
+            let rbp_slot = match rbp_slot {
+                SLOT_AT_FP => (caller_sp.wrapping_sub(fp) / 8) as u32,
+                _ => rbp_slot,
+            };
+            Ok((caller_sp, rbp_slot, at | SP_WORD))
+        }
+        Step::SignalFrame => {
+            let interrupted_sp = read(sp.wrapping_add(SIGNAL_SP))?;
+            match memory.may_follow(sp, interrupted_sp) {
+                true => Ok((interrupted_sp, 0, sp | SIGNAL)),
+                false => Err(Ended::Truncated),
+            }
+        }
+        Step::End => Err(Ended::Whole),
+        Step::Unfit => Err(Ended::Unfit),
+        _ => Err(Ended::Truncated),
+    }
 }
 
-fn signal_step<M: StackMemory>(sp: u64, memory: &M) -> Result<FreshFrame, Ended> {
-    let read = |offset| memory.word(sp, sp.wrapping_add(offset));
-    let (Some(pc), Some(interrupted_sp), Some(fp)) =
-        (read(SIGNAL_PC), read(SIGNAL_SP), read(SIGNAL_FP))
-    else {
-        return Err(Ended::Truncated);
-    };
-    if !memory.may_follow(sp, interrupted_sp) {
-        return Err(Ended::Truncated);
-    }
-    Ok(FreshFrame {
-        state: State {
-            // The interrupted instruction itself, not a return to it: one is
-            // added because one is taken off every return address.
-            return_address: pc.wrapping_add(1),
-            sp: interrupted_sp,
-            fp,
-        },
-        fp_at: 0,
-        onward: Onward::Forgets,
-        fp_matters: false,
-        special: sp | SIGNAL,
-    })
+/// Where the function that a signal interrupted goes on, and its rbp.
+#[cold]
+#[inline(never)]
+fn signal_words<M: StackMemory>(sp: u64, memory: &M) -> Option<(u64, u64)> {
+    let pc = memory.word(sp, sp.wrapping_add(SIGNAL_PC))?;
+    let fp = memory.word(sp, sp.wrapping_add(SIGNAL_FP))?;
+    // The interrupted instruction itself, not a return to it: one is added because one
+    // is taken off every return address.
+    Some((pc.wrapping_add(1), fp))
 }
 
 #[cfg(test)]

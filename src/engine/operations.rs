@@ -157,7 +157,7 @@ impl Engine {
     pub(super) unsafe fn last_site(walker: &mut Walker, door: Door) -> Option<SiteId> {
         // SAFETY: the caller's promise; only stacks within the thread's own are
         // remembered, and of those only the ones that began here.
-        let memory = unsafe { OwnStack::of_known_words(door.sp) };
+        let memory = unsafe { OwnStack::of_known_words(door.sp()) };
         SiteId::new(walker.tag_of(door, &memory)?)
     }
 
@@ -318,18 +318,22 @@ impl Engine {
     /// `start` was taken in a function of this thread that has not returned.
     #[inline(always)]
     pub(super) unsafe fn stack<'t>(&self, walker: &'t mut Walker, start: Registers) -> Stack<'t> {
+        // One by one: read together just after they were written, they would have to wait
+        // until that is done.
+        let Registers { pc, sp, fp } = start;
         let bounds = walker.bounds();
-        if !bounds.contains(start.sp)
-            && let Some(foreign) = walker.locate(start.sp)
+        if !bounds.contains(sp)
+            && let Some(foreign) = walker.locate(sp)
         {
-            // SAFETY: the stack pointer is at or below `start.sp` until that
-            // function returns; `locate` found the stack that it is on.
-            let memory = unsafe { ForeignStack::above(start.sp, foreign, bounds) };
+            // SAFETY: the stack pointer is at or below `sp` until that function returns;
+            // `locate` found the stack that it is on.
+            let memory = unsafe { ForeignStack::above(sp, foreign, bounds) };
+            let start = Registers { pc, sp, fp };
             return walker.capture_foreign(start, &memory, self, platform::capture);
         }
         // SAFETY: as above; the walker has this thread's bounds.
-        let memory = unsafe { OwnStack::above(start.sp, walker.bounds()) };
-        walker.capture(start, &memory, self, platform::capture)
+        let memory = unsafe { OwnStack::above(sp, walker.bounds()) };
+        walker.capture(Registers { pc, sp, fp }, &memory, self, platform::capture)
     }
 
     /// The return addresses that the walk and that the platform's unwinder find
