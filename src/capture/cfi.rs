@@ -17,6 +17,7 @@ use gimli::{
     RegisterRule, UnwindContext, UnwindContextStorage, UnwindExpression, UnwindSection,
     UnwindTableRow, X86_64,
 };
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -65,8 +66,8 @@ impl OnceRange {
         self.end.store(end, Relaxed);
     }
 
-    fn contains(&self, address: u64) -> bool {
-        (self.start.load(Relaxed)..self.end.load(Relaxed)).contains(&address)
+    fn get(&self) -> Range<u64> {
+        self.start.load(Relaxed)..self.end.load(Relaxed)
     }
 }
 
@@ -121,9 +122,9 @@ impl RuleDeriver {
     /// platform no rule fits, which leaves stacks to the platform's unwinder. Where it
     /// does, what does not fit ends the walk: that unwinder reads wherever the stack's
     /// words lead it, also out of mapped memory.
+    /// `since_site` is the first site that can lead through its object.
     #[cold]
     #[inline(never)]
-    /// `since_site` is the first site that can lead through its object.
     pub(crate) fn derive(&self, pc: u64, since_site: u32) -> Rule {
         if self.back_end() == BackEnd::Platform {
             return Rule::UNFIT;
@@ -155,7 +156,7 @@ impl RuleDeriver {
 
 impl RuleDeriver {
     fn note(&self, object: &LoadedObject<'_>, pc: u64, since_site: u32) {
-        if !self.is_permanent(pc)
+        if !self.permanent().iter().any(|code| code.contains(&pc))
             && self.notes.note(&object.facts, since_site) == Noted::InPlaceOfAnother
         {
             let (start, end) = (object.facts.start, object.facts.end);
@@ -184,9 +185,10 @@ impl RuleDeriver {
         }
     }
 
-    /// Whether the code at an address is never unloaded.
-    pub(crate) fn is_permanent(&self, address: u64) -> bool {
-        self.permanent.iter().any(|range| range.contains(address))
+    /// Where code lies that is never unloaded.
+    #[inline]
+    pub(crate) fn permanent(&self) -> [Range<u64>; 2] {
+        self.permanent.each_ref().map(OnceRange::get)
     }
 
     /// Whether code was found where there was other code before.

@@ -80,6 +80,12 @@ impl Frame {
     pub(crate) fn return_address(&self) -> u64 {
         self.found.state.return_address
     }
+
+    /// Of the path from the outermost frame to this one, as [`extend`] makes it.
+    #[inline(always)]
+    pub(crate) fn prefix_hash(&self) -> u64 {
+        self.prefix_hash
+    }
 }
 
 /// The registers just after a return.
@@ -296,8 +302,9 @@ fn mixed(address: u64) -> u64 {
     product ^ (product >> 32)
 }
 
+/// The hash of a path of frames with one more inside of it. That of none is 0.
 #[inline(always)]
-fn extend(hash: u64, address: u64) -> u64 {
+pub(crate) fn extend(hash: u64, address: u64) -> u64 {
     hash.wrapping_mul(HASH_BASE).wrapping_add(mixed(address))
 }
 

@@ -50,18 +50,18 @@ impl Engine {
         }
     }
 
+    /// Every frame is looked at, also where one is wrong: each may tell of other code.
     fn rules_hold(&self, stack: &Stack<'_>) -> bool {
-        let holds = |address: u64| {
-            self.deriver.is_permanent(address) || {
+        let permanent = self.deriver.permanent();
+        let mut hold = true;
+        for frame in &*stack.frames {
+            let address = frame.return_address();
+            if !permanent.iter().any(|code| code.contains(&address)) {
                 let cached = self.rule(address);
-                self.derived_rule(address) == cached
+                hold &= self.derived_rule(address) == cached;
             }
-        };
-        stack
-            .frames
-            .iter()
-            .all(|frame| holds(frame.return_address()))
-            && !self.deriver.found_other_code()
+        }
+        hold && !self.deriver.found_other_code()
     }
 
     /// The site of the stack at `start`, by rules of the code that is loaded now.

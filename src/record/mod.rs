@@ -4,7 +4,7 @@
 //! user memory: an address is a number here.
 //!
 //! In reading order: the numbers a reading yields ([`snapshot`]); stacks
-//! ([`stack_tree`]) and [`sites`]; blocks ([`block_map`], [`odd_blocks`]);
+//! ([`stack_tree`]) and [`sites`], in [`open_table`]s; blocks ([`block_map`], [`odd_blocks`]);
 //! counts by site and thread ([`site_counters`], [`site_max`],
 //! [`realloc_counters`]), by thread
 //! ([`book`]), and the [`peak`]; what the inner allocator takes ([`time_counters`]);
@@ -15,6 +15,7 @@ mod accesses;
 pub(crate) mod hashing;
 pub(crate) mod counter;
 pub(crate) mod chunks;
+pub(crate) mod open_table;
 pub(crate) mod stack_tree;
 pub(crate) mod sites;
 pub(crate) mod site_cache;

@@ -6,11 +6,10 @@ use crate::crash_file::CRASH_FILE;
 use crate::lock::SpinLock;
 use crate::record::chunks::{Chunks, Zeroable, kept};
 use crate::record::hashing::{spread, stripe_of};
+use crate::record::open_table::{Entry, OpenTable};
 use crate::record::site_counters::SiteCounters;
 use crate::record::site_max::{Joined, SharedMax};
 use crate::record::stack_tree::StackTree;
-use crate::untracked::Untracked;
-use hashbrown::HashTable;
 use std::num::NonZeroU32;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
@@ -34,8 +33,6 @@ pub(crate) const OVERFLOW: SiteId = SiteId::new(1).unwrap();
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Site {
-    key: AtomicU64,
-    check: AtomicU32,
     leaf: AtomicU32,
     largest_bytes: AtomicU64,
     pub(crate) max: SharedMax,
@@ -97,8 +94,28 @@ pub(crate) struct Sites {
     facts: Chunks<AtomicU32, 1, MAX_SITES>,
     /// The highest site number in use, at least `OVERFLOW` once any is.
     last: AtomicU32,
-    /// Numbers of the sites, found by the keys in the sites.
-    stripes: [SpinLock<HashTable<SiteId, Untracked>>; STRIPES],
+    stripes: [SpinLock<OpenTable<Keyed>>; STRIPES],
+}
+
+/// The number of a site, found by the key and the check word of its stack.
+#[derive(Clone, Copy, Debug)]
+struct Keyed {
+    key: u64,
+    check: u32,
+    site: Option<SiteId>,
+}
+
+// SAFETY: zero is no number.
+unsafe impl Entry for Keyed {
+    #[inline(always)]
+    fn place(&self) -> usize {
+        self.key as usize
+    }
+
+    #[inline(always)]
+    fn is_free(&self) -> bool {
+        self.site.is_none()
+    }
 }
 
 impl Sites {
@@ -108,7 +125,7 @@ impl Sites {
             sites: Chunks::new(),
             facts: Chunks::new(),
             last: AtomicU32::new(OVERFLOW.get()),
-            stripes: [const { SpinLock::new(HashTable::new_in(Untracked)) }; STRIPES],
+            stripes: [const { SpinLock::new(OpenTable::new()) }; STRIPES],
         }
     }
 
@@ -119,50 +136,56 @@ impl Sites {
     pub(crate) fn intern(&self, stack: &mut Stack<'_>) -> Option<SiteId> {
         let (key, check) = (stack.key, stack.check);
         let mut stripe = self.stripes[stripe_of(key, STRIPES)].lock();
-        if let Some(&id) = stripe.find(key, |&id| self.is_of(id, key, check)) {
-            return Some(id);
+        if let Some(site) = Self::site_in(&stripe, stack) {
+            return Some(site);
         }
-        let rehash = |&id: &SiteId| self.get(id).map_or(0, |site| site.key.load(Relaxed));
-        stripe.try_reserve(1, rehash).ok()?;
+        stripe.reserve().ok()?;
         // The tree's locks are taken inside a stripe's, never the other way.
         let leaf = self.tree.intern(stack)?;
         let id = self.claim_id()?;
         let site = self.sites.get_or_map(id.get() as usize)?;
-        site.key.store(key, Relaxed);
-        site.check.store(check, Relaxed);
         site.leaf.store(leaf, Relaxed);
-        stripe.insert_unique(key, id, rehash);
+        stripe.insert(Keyed {
+            key,
+            check,
+            site: Some(id),
+        });
         Some(id)
     }
 
     /// The site of a stack, if there is one.
     pub(crate) fn find(&self, stack: &Stack<'_>) -> Option<SiteId> {
-        let stripe = self.stripes[stripe_of(stack.key, STRIPES)].lock();
-        stripe
-            .find(stack.key, |&id| self.is_of(id, stack.key, stack.check))
-            .copied()
+        Self::site_in(&self.stripes[stripe_of(stack.key, STRIPES)].lock(), stack)
     }
 
-    fn is_of(&self, id: SiteId, key: u64, check: u32) -> bool {
-        self.get(id)
-            .is_some_and(|site| site.key.load(Relaxed) == key && site.check.load(Relaxed) == check)
+    fn site_in(stripe: &OpenTable<Keyed>, stack: &Stack<'_>) -> Option<SiteId> {
+        let (key, check) = (stack.key, stack.check);
+        let is_it = |entry: &Keyed| entry.key == key && entry.check == check;
+        stripe.find(key as usize, is_it)?.site
     }
 
     /// Makes sites whose stacks lead through these addresses be found no more.
-    pub(crate) fn retire_through(&self, (start, end): (u64, u64)) {
-        for id in self.ids() {
-            let Some(site) = self.get(id) else { continue };
-            let mut node = self.tree.node(site.leaf());
-            while node.address != 0 {
-                if (start..end).contains(&node.address.wrapping_sub(1)) {
+    pub(crate) fn retire_through(&self, range: (u64, u64)) {
+        for stripe in &self.stripes {
+            for entry in stripe.lock().entries_mut() {
+                let site = entry.site.and_then(|site| self.get(site));
+                if site.is_some_and(|site| self.leads_through(site, range)) {
                     // A key that no stack has but by chance, as any other.
-                    let key = site.key.load(Relaxed);
-                    site.key.store(spread(key.wrapping_add(1)), Relaxed);
-                    break;
+                    entry.key = spread(entry.key.wrapping_add(1));
                 }
-                node = self.tree.node(node.parent);
             }
         }
+    }
+
+    fn leads_through(&self, site: &Site, (start, end): (u64, u64)) -> bool {
+        let mut node = self.tree.node(site.leaf());
+        while node.address != 0 {
+            if (start..end).contains(&node.address.wrapping_sub(1)) {
+                return true;
+            }
+            node = self.tree.node(node.parent);
+        }
+        false
     }
 
     fn claim_id(&self) -> Option<SiteId> {

@@ -1,13 +1,12 @@
 //! All stacks ever met, as a tree of frames: stacks that share their outer
 //! frames share those nodes. A stack is known by its innermost node.
 
-use crate::capture::walk::Stack;
+use crate::capture::walk::{Stack, extend};
 use crate::lock::SpinLock;
 use crate::record::chunks::{Chunks, Zeroable, kept};
-use crate::record::hashing::{spread, stripe_of};
+use crate::record::hashing::spread;
+use crate::record::open_table::{Entry, Hint, OpenTable};
 use crate::record::snapshot::Node;
-use crate::untracked::Untracked;
-use hashbrown::HashTable;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
@@ -45,12 +44,56 @@ pub(crate) struct StackTree {
     nodes: Chunks<Slot, { MAX_NODES / CHUNK }, CHUNK>,
     /// Nodes in use, less the empty stack.
     count: AtomicU32,
-    /// Numbers of the nodes, found by what is in the nodes.
-    stripes: [SpinLock<HashTable<u32, Untracked>>; STRIPES],
+    stripes: [Stripe; STRIPES],
 }
 
-fn hash(parent: u32, address: u64) -> u64 {
-    spread(address ^ u64::from(parent).rotate_left(40))
+/// Numbers of nodes, found by a hash of their path.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Stripe {
+    table: SpinLock<OpenTable<Numbered>>,
+    hint: Hint<Numbered>,
+}
+
+/// A part of the hash of a node's path, and the node's number, which is not 0.
+#[derive(Clone, Copy, Debug)]
+struct Numbered {
+    tag: u32,
+    number: u32,
+}
+
+// SAFETY: zero is no number.
+unsafe impl Entry for Numbered {
+    #[inline(always)]
+    fn place(&self) -> usize {
+        self.tag as usize
+    }
+
+    #[inline(always)]
+    fn is_free(&self) -> bool {
+        self.number == 0
+    }
+}
+
+/// A node's hash, spread over all bits.
+#[derive(Clone, Copy, Debug)]
+struct PathHash(u64);
+
+impl PathHash {
+    #[inline(always)]
+    fn of(prefix_hash: u64) -> Self {
+        Self(spread(spread(prefix_hash)))
+    }
+
+    #[inline(always)]
+    fn tag(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline(always)]
+    fn stripe(self) -> usize {
+        (self.0 >> 20) as usize % STRIPES
+    }
 }
 
 impl StackTree {
@@ -58,46 +101,66 @@ impl StackTree {
         Self {
             nodes: Chunks::new(),
             count: AtomicU32::new(0),
-            stripes: [const { SpinLock::new(HashTable::new_in(Untracked)) }; STRIPES],
+            stripes: [const {
+                Stripe {
+                    table: SpinLock::new(OpenTable::new()),
+                    hint: Hint::new(),
+                }
+            }; STRIPES],
         }
     }
 
     /// The node of a stack. None: the tree is full or there is no memory.
     pub(crate) fn intern(&self, stack: &mut Stack<'_>) -> Option<u32> {
-        let mut parent = 0;
-        for frame in stack.frames.iter_mut() {
-            // A window's outermost frame is the child of a frame that is not
-            // kept, so what the memo remembers of it belongs to another path.
-            if stack.is_window || frame.node == 0 {
-                let node = self.child(parent, frame.return_address())?;
-                if !stack.is_window {
-                    frame.node = node;
-                }
-                parent = node;
-            } else {
-                parent = frame.node;
+        // A window's outermost frame is the child of a frame that is not
+        // kept, so what the memo remembers of it belongs to another path.
+        let is_window = stack.is_window;
+        let known = match is_window {
+            true => None,
+            false => stack.frames.iter().rposition(|frame| frame.node != 0),
+        };
+        let mut parent = known.map_or(0, |known| stack.frames[known].node);
+        let fresh = &mut stack.frames[known.map_or(0, |known| known + 1)..];
+        // All are asked for before the first is looked at: each may be far away.
+        let mut hash = 0;
+        for frame in &*fresh {
+            hash = match is_window {
+                true => extend(hash, frame.return_address()),
+                false => frame.prefix_hash(),
+            };
+            let path = PathHash::of(hash);
+            self.stripes[path.stripe()].hint.fetch(path.tag() as usize);
+        }
+        hash = 0;
+        for frame in fresh {
+            hash = match is_window {
+                true => extend(hash, frame.return_address()),
+                false => frame.prefix_hash(),
+            };
+            parent = self.child(parent, frame.return_address(), PathHash::of(hash))?;
+            if !is_window {
+                frame.node = parent;
             }
         }
         Some(parent)
     }
 
-    fn child(&self, parent: u32, address: u64) -> Option<u32> {
-        let hash = hash(parent, address);
-        let mut stripe = self.stripes[stripe_of(hash, STRIPES)].lock();
-        let is_it = |&node: &u32| self.node(node) == Node { parent, address };
-        if let Some(&node) = stripe.find(hash, is_it) {
-            return Some(node);
-        }
-        let rehash = |&node: &u32| {
-            let Node { parent, address } = self.node(node);
-            self::hash(parent, address)
+    fn child(&self, parent: u32, address: u64, path: PathHash) -> Option<u32> {
+        let (tag, stripe) = (path.tag(), &self.stripes[path.stripe()]);
+        let mut table = stripe.table.lock();
+        let is_it = |entry: &Numbered| {
+            entry.tag == tag && self.node(entry.number) == Node { parent, address }
         };
-        stripe.try_reserve(1, rehash).ok()?;
+        if let Some(found) = table.find(tag as usize, is_it) {
+            return Some(found.number);
+        }
+        table.reserve().ok()?;
+        stripe.hint.set(&table);
         let number = self.claim_number()?;
         let slot = self.nodes.get_or_map(number as usize)?;
         slot.address.store(address, Relaxed);
         slot.parent.store(parent, Relaxed);
-        stripe.insert_unique(hash, number, rehash);
+        table.insert(Numbered { tag, number });
         Some(number)
     }
 
