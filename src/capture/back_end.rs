@@ -169,11 +169,11 @@ mod tests {
         }
 
         fn is_unchanged(&self, words: &[WordChunk]) -> bool {
-        let mut words = words.iter().flat_map(WordChunk::words);
-        words.all(|word| self.word(LOW, word.address) == Some(word.value))
-    }
+            let mut words = words.iter().flat_map(WordChunk::words);
+            words.all(|word| self.word(LOW, word.address) == Some(word.value))
+        }
 
-    fn unchanged_from(&self, words: &[Word]) -> usize {
+        fn unchanged_from(&self, words: &[Word]) -> usize {
             words.len()
         }
 
