@@ -21,3 +21,4 @@ pub(crate) mod platform;
 pub(crate) mod back_end;
 pub(crate) mod module_map;
 pub(crate) mod module_notes;
+pub(crate) mod modules_of_stacks;

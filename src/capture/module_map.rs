@@ -1,5 +1,6 @@
 //! The loaded objects, for symbolizing.
 
+use crate::capture::module_notes::ObjectFacts;
 use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -17,6 +18,27 @@ pub(crate) struct Module {
     /// As it is in memory: the file may be another by now.
     pub(crate) build_id: BuildId,
     pub(crate) is_loaded: bool,
+}
+
+impl Module {
+    pub(crate) fn of(object: &ObjectFacts<'_>) -> Self {
+        Self {
+            path: path_of(object.path),
+            bias: object.bias,
+            start: object.start,
+            end: object.end,
+            build_id: object.build_id,
+            is_loaded: true,
+        }
+    }
+}
+
+/// The loader has no name for the main program.
+fn path_of(name: &CStr) -> PathBuf {
+    match name.to_bytes() {
+        b"" => std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| "/proc/self/exe".into()),
+        bytes => PathBuf::from(OsStr::from_bytes(bytes)),
+    }
 }
 
 /// A module that code on a stack was in, though it may have been unloaded since.
@@ -127,13 +149,8 @@ unsafe extern "C" fn push_module(
         // SAFETY: the loader's name is a NUL-terminated string.
         false => unsafe { CStr::from_ptr(info.dlpi_name) },
     };
-    let path = match name.to_bytes() {
-        // The main program has no name of its own.
-        b"" => std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| "/proc/self/exe".into()),
-        bytes => PathBuf::from(OsStr::from_bytes(bytes)),
-    };
     modules.push(Module {
-        path,
+        path: path_of(name),
         bias: info.dlpi_addr,
         start: info.dlpi_addr + first.p_vaddr,
         end: info.dlpi_addr + last.p_vaddr + last.p_memsz,

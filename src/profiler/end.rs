@@ -1,15 +1,13 @@
 //! The end of a run, and its report: when the profiler is dropped, and when the process ends.
 
-use super::reading::{options, read};
+use super::reading::{add_modules, options, read};
 use super::{PHASE, Phase, Run, exact, fork, helper, print, print_line};
 use crate::alloc::ENGINE;
-use crate::capture::module_map;
 use crate::clock::Moment;
 use crate::process;
 use crate::record::snapshot::Snapshot;
 use crate::report::output::Formats;
 use crate::report::profile::Profile;
-use crate::report::unloaded;
 use crate::report::{dhat, summary};
 use std::sync::Once;
 use std::sync::atomic::{
@@ -139,8 +137,7 @@ impl EndedRun {
             print_line(settings.missing());
             return None;
         }
-        self.snapshot.modules = module_map::loaded_modules();
-        unloaded::tell_apart(&mut self.snapshot, &ENGINE.noted_modules());
+        add_modules(&mut self.snapshot);
         let options = options(settings);
         let profile = Profile::from_snapshot(&self.snapshot, &options);
         let mut text = String::new();

@@ -14,6 +14,13 @@ pub(super) fn go_on_in_copies() {
 /// signal handler that interrupted their holder.
 static LOCKED_FOR_FORK: AtomicBool = AtomicBool::new(false);
 
+/// Whether this process was copied from one that had begun a run.
+static IS_COPY: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn is_copy() -> bool {
+    IS_COPY.load(Relaxed)
+}
+
 extern "C" fn before_fork() {
     let may_lock = ENGINE.may_lock();
     if may_lock {
@@ -32,6 +39,7 @@ extern "C" fn after_fork_in_parent() {
 }
 
 extern "C" fn after_fork_in_child() {
+    IS_COPY.store(true, Relaxed);
     if LOCKED_FOR_FORK.swap(false, Relaxed) {
         ENGINE.after_fork_in_child();
         // SAFETY: locked by this thread in `before_fork`.

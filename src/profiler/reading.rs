@@ -1,8 +1,9 @@
 //! Readings of the run in progress and of the one that ends.
 
-use super::{ProfilerBuilder, Run, command, exact, print_line, while_running};
+use super::{ProfilerBuilder, Run, command, exact, fork, print_line, while_running};
 use crate::alloc::ENGINE;
 use crate::capture::module_map;
+use crate::capture::modules_of_stacks::modules_of;
 use crate::clock::Scale;
 use crate::engine::timing::MEAN_GAP;
 use crate::record::snapshot::{Kind, MomentInTime, Snapshot};
@@ -67,6 +68,15 @@ pub(super) fn read(run: &Run) -> (Snapshot, u64) {
     (snapshot, pause_ns)
 }
 
+/// The objects that frames are of, loaded and unloaded ones. With no lock held.
+pub(super) fn add_modules(snapshot: &mut Snapshot) {
+    snapshot.modules = match fork::is_copy() {
+        true => modules_of(snapshot.nodes.iter().map(|node| node.address)),
+        false => module_map::loaded_modules(),
+    };
+    unloaded::tell_apart(snapshot, &ENGINE.noted_modules());
+}
+
 /// What a snapshot of the run in progress is written from: everything
 /// recorded so far, how it is to be shown, and for how many nanoseconds
 /// reading it kept others from recording.
@@ -82,8 +92,7 @@ pub(crate) fn read_running() -> Result<(Snapshot, Options, u64), &'static str> {
         Ok((snapshot, options(&run.settings), pause_ns))
     });
     let (mut snapshot, options, pause_ns) = read.ok_or(NOT_RUNNING)??;
-    snapshot.modules = module_map::loaded_modules();
-    unloaded::tell_apart(&mut snapshot, &ENGINE.noted_modules());
+    add_modules(&mut snapshot);
     Ok((snapshot, options, pause_ns))
 }
 

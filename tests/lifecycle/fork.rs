@@ -25,6 +25,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         || fork_under_load(100, start_a_thread),
         no_fork_hangs,
     ),
+    Scenario::new("fork/loader_is_locked", loader_is_locked, |child| {
+        let ended = child.run().exited_with(0);
+        let copy = ended
+            .files()
+            .into_iter()
+            .find(|name| name != "dhat-heap.json");
+        let copy = Profile::read(&ended.path(&copy.expect("the child's file")));
+        assert_eq!(
+            copy.sum_in("known_in_fork").tbk,
+            20,
+            "its frames have names"
+        );
+    }),
     Scenario::new("fork/child_alone", child_alone, |child| {
         let ended = child.run().exited_with(0);
         let profile = Profile::read(&ended.path("dhat-heap.json"));
@@ -58,10 +71,21 @@ fn exit() {
     unsafe { libc::exit(0) }
 }
 
+/// By the C library: the standard one's threads take a lock of its own when they
+/// start, which a thread of the parent may have held.
 fn start_a_thread() {
-    let joined = thread::spawn(known_in_fork).join();
-    // SAFETY: ends the process.
-    unsafe { libc::_exit(i32::from(joined.is_err())) }
+    extern "C" fn start(_: *mut libc::c_void) -> *mut libc::c_void {
+        known_in_fork();
+        std::ptr::null_mut()
+    }
+    let null = std::ptr::null_mut();
+    // SAFETY: a thread that is given nothing and waited for; ends the process.
+    unsafe {
+        let mut thread = std::mem::zeroed();
+        let started = libc::pthread_create(&mut thread, std::ptr::null(), start, null);
+        let joined = libc::pthread_join(thread, std::ptr::null_mut());
+        libc::_exit(i32::from(started != 0 || joined != 0))
+    }
 }
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
@@ -154,5 +178,34 @@ fn child_alone() {
     let exists = std::fs::exists("dhat-heap.json").expect("looks");
     tell("child wrote the file", u64::from(exists));
     tell("parent", u64::from(std::process::id()));
+    drop(profiler);
+}
+
+/// Another thread is in the loader when the process is copied, and not in the copy.
+fn loader_is_locked() {
+    static IS_LOCKED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn wait(_: *mut libc::dl_phdr_info, _: usize, _: *mut libc::c_void) -> i32 {
+        IS_LOCKED.store(true, Relaxed);
+        while !STOPPING.load(Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        1
+    }
+    let profiler = Profiler::new_heap();
+    // SAFETY: the callback uses nothing of what it is given.
+    let locking =
+        thread::spawn(|| unsafe { libc::dl_iterate_phdr(Some(wait), std::ptr::null_mut()) });
+    while !IS_LOCKED.load(Relaxed) {
+        thread::yield_now();
+    }
+    // SAFETY: the child calls the allocator and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        exit();
+    }
+    let ended = ends(child, Duration::from_secs(60));
+    STOPPING.store(true, Relaxed);
+    locking.join().expect("joins");
+    assert!(ended, "the child hangs");
     drop(profiler);
 }
