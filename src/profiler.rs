@@ -4,7 +4,9 @@ use crate::alloc::ENGINE;
 use crate::clock::Moment;
 use crate::lock::SpinLock;
 use crate::process;
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 mod builder;
@@ -247,7 +249,13 @@ pub(crate) fn command() -> String {
 
 /// Lines for standard error, in one write. That it is closed is nobody's fault.
 fn print(text: &str) {
-    let _ = process::surviving_writes(|| std::io::stderr().write_all(text.as_bytes()));
+    let _ = process::surviving_writes(|| match fork::is_copy() {
+        // Whoever held its lock when the process was copied is not there to let it go.
+        true => {
+            File::from(std::io::stderr().as_fd().try_clone_to_owned()?).write_all(text.as_bytes())
+        }
+        false => std::io::stderr().write_all(text.as_bytes()),
+    });
 }
 
 pub(crate) fn print_line(line: &str) {

@@ -25,19 +25,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         || fork_under_load(100, start_a_thread),
         no_fork_hangs,
     ),
-    Scenario::new("fork/loader_is_locked", loader_is_locked, |child| {
-        let ended = child.run().exited_with(0);
-        let copy = ended
-            .files()
-            .into_iter()
-            .find(|name| name != "dhat-heap.json");
-        let copy = Profile::read(&ended.path(&copy.expect("the child's file")));
-        assert_eq!(
-            copy.sum_in("known_in_fork").tbk,
-            20,
-            "its frames have names"
-        );
-    }),
+    Scenario::new("fork/loader_is_locked", loader_is_locked, a_copy_reports),
+    Scenario::new(
+        "fork/standard_error_is_locked",
+        standard_error_is_locked,
+        a_copy_reports,
+    ),
     Scenario::new("fork/child_alone", child_alone, |child| {
         let ended = child.run().exited_with(0);
         let profile = Profile::read(&ended.path("dhat-heap.json"));
@@ -181,20 +174,38 @@ fn child_alone() {
     drop(profiler);
 }
 
-/// Another thread is in the loader when the process is copied, and not in the copy.
+static IS_LOCKED: AtomicBool = AtomicBool::new(false);
+
+/// Holds a lock until all is over.
+fn hold() {
+    IS_LOCKED.store(true, Relaxed);
+    while !STOPPING.load(Relaxed) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 fn loader_is_locked() {
-    static IS_LOCKED: AtomicBool = AtomicBool::new(false);
     extern "C" fn wait(_: *mut libc::dl_phdr_info, _: usize, _: *mut libc::c_void) -> i32 {
-        IS_LOCKED.store(true, Relaxed);
-        while !STOPPING.load(Relaxed) {
-            thread::sleep(Duration::from_millis(1));
-        }
+        hold();
         1
     }
-    let profiler = Profiler::new_heap();
     // SAFETY: the callback uses nothing of what it is given.
-    let locking =
-        thread::spawn(|| unsafe { libc::dl_iterate_phdr(Some(wait), std::ptr::null_mut()) });
+    fork_beside(|| unsafe {
+        libc::dl_iterate_phdr(Some(wait), std::ptr::null_mut());
+    });
+}
+
+fn standard_error_is_locked() {
+    fork_beside(|| {
+        let _lock = std::io::stderr().lock();
+        hold();
+    });
+}
+
+/// A lock's holder is not in the copy of the process.
+fn fork_beside(holder: fn()) {
+    let profiler = Profiler::new_heap();
+    let holder = thread::spawn(holder);
     while !IS_LOCKED.load(Relaxed) {
         thread::yield_now();
     }
@@ -205,7 +216,22 @@ fn loader_is_locked() {
     }
     let ended = ends(child, Duration::from_secs(60));
     STOPPING.store(true, Relaxed);
-    locking.join().expect("joins");
+    holder.join().expect("joins");
     assert!(ended, "the child hangs");
     drop(profiler);
+}
+
+fn a_copy_reports(child: Child) {
+    let ended = child.run().exited_with(0);
+    assert_eq!(ended.summaries().len(), 2);
+    let copy = ended
+        .files()
+        .into_iter()
+        .find(|name| name != "dhat-heap.json");
+    let copy = Profile::read(&ended.path(&copy.expect("the child's file")));
+    assert_eq!(
+        copy.sum_in("known_in_fork").tbk,
+        20,
+        "its frames have names"
+    );
 }
