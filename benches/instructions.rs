@@ -9,7 +9,7 @@
 mod at_depth;
 
 use at_depth::at_depth;
-use heapledger::{Profiler, Touch};
+use heapledger::{Profiler, Scope, Touch};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::hint::black_box;
@@ -41,6 +41,13 @@ const fn recording(name: &'static str, run: fn(u64)) -> PathUnderTest {
     }
 }
 
+const fn without_profiler(name: &'static str, run: fn(u64)) -> PathUnderTest {
+    PathUnderTest {
+        profiler: None,
+        ..recording(name, run)
+    }
+}
+
 fn untouched() -> Profiler {
     Profiler::builder().touch(Touch::Off).build()
 }
@@ -53,11 +60,8 @@ const fn touching(name: &'static str, run: fn(u64)) -> PathUnderTest {
     }
 }
 
-const PATHS: [PathUnderTest; 14] = [
-    PathUnderTest {
-        profiler: None,
-        ..recording("pair-idle", ten_deep)
-    },
+const PATHS: [PathUnderTest; 16] = [
+    without_profiler("pair-idle", ten_deep),
     PathUnderTest {
         profiler: Some(unsampled),
         ..recording("pair-unsampled", ten_deep)
@@ -74,6 +78,10 @@ const PATHS: [PathUnderTest; 14] = [
     touching("touch-pair-16", buffers::<16>),
     touching("touch-pair-1000", buffers::<1000>),
     touching("touch-realloc", reallocs),
+    without_profiler("scope-pair", |count| in_scope(&Scope::new(), count)),
+    without_profiler("scope-counts-pair", |count| {
+        in_scope(&Scope::counts_only(), count)
+    }),
 ];
 
 // ---- the paths --------------------------------------------------------------
@@ -97,6 +105,11 @@ fn pairs(depth: usize, count: u64) {
 
 fn ten_deep(count: u64) {
     pairs(10, count);
+}
+
+fn in_scope(scope: &Scope, count: u64) {
+    let _inside = scope.enter();
+    ten_deep(count);
 }
 
 /// Of which only the first byte is written.

@@ -219,8 +219,12 @@ impl<A: GlobalAlloc> Alloc<A> {
             return unsafe { self.sampled_alloc(recording, layout, Contents::Undefined) };
         }
         if !recording.is_touching() || layout.size() >= LARGE_BYTES {
-            // SAFETY: the caller's promises are this method's.
-            return unsafe { self.rare_alloc(recording, layout, Contents::Undefined) };
+            return match recording.has_scopes() {
+                // SAFETY: the caller's promises are this method's.
+                true => unsafe { self.scoped_alloc(recording, layout, Contents::Undefined) },
+                // SAFETY: as above.
+                false => unsafe { self.rare_alloc(recording, layout, Contents::Undefined) },
+            };
         }
         // SAFETY: the caller's promises are the inner allocator's.
         let block = self.served(|inner| unsafe { inner.alloc(layout) });
@@ -239,8 +243,12 @@ impl<A: GlobalAlloc> Alloc<A> {
             return unsafe { self.sampled_alloc(recording, layout, Contents::Zeros) };
         }
         if !recording.is_touching() || layout.size() >= LARGE_BYTES {
-            // SAFETY: the caller's promises are this method's.
-            return unsafe { self.rare_alloc(recording, layout, Contents::Zeros) };
+            return match recording.has_scopes() {
+                // SAFETY: the caller's promises are this method's.
+                true => unsafe { self.scoped_alloc(recording, layout, Contents::Zeros) },
+                // SAFETY: as above.
+                false => unsafe { self.rare_alloc(recording, layout, Contents::Zeros) },
+            };
         }
         // SAFETY: the caller's promises are the inner allocator's.
         let block = self.served(|inner| unsafe { inner.alloc_zeroed(layout) });
@@ -287,6 +295,10 @@ impl<A: GlobalAlloc> Alloc<A> {
             return call();
         }
         match watching.heap() {
+            Some(recording) if recording.has_scopes() && !recording.is_timed() => {
+                ENGINE.on_free_beside_scopes(block as usize, layout.size());
+                call();
+            }
             // SAFETY: the caller's promises are this method's.
             Some(recording) => unsafe { self.rare_dealloc(recording, block, layout) },
             None => call(),
@@ -336,6 +348,47 @@ impl<A: GlobalAlloc> Alloc<A> {
 
     /// # Safety
     /// As for [`GlobalAlloc::alloc`].
+    #[inline(never)]
+    unsafe fn scoped_alloc(
+        &self,
+        recording: HeapRecording,
+        layout: Layout,
+        contents: Contents,
+    ) -> *mut u8 {
+        if recording.touches() && layout.size() >= LARGE_BYTES && ENGINE.is_in_no_scope() {
+            // SAFETY: the caller's promises are this method's.
+            return unsafe { self.rare_alloc(recording, layout, contents) };
+        }
+        if recording.is_timed() {
+            // SAFETY: the caller's promises are this method's.
+            return unsafe { self.timed_scoped_alloc(recording, layout, contents) };
+        }
+        // SAFETY: the caller's promises are the inner allocator's.
+        let block = unsafe { self.inner_alloc(layout, contents) };
+        ENGINE.on_alloc_beside_scopes(recording, (block as usize, layout.size()), contents);
+        block
+    }
+
+    /// # Safety
+    /// As for [`GlobalAlloc::alloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn timed_scoped_alloc(
+        &self,
+        recording: HeapRecording,
+        layout: Layout,
+        contents: Contents,
+    ) -> *mut u8 {
+        let timer = ENGINE.start_timer(layout.size());
+        // SAFETY: the caller's promises are the inner allocator's.
+        let block = unsafe { self.inner_alloc(layout, contents) };
+        let fresh = (block as usize, layout.size());
+        ENGINE.on_timed_alloc_beside_scopes(&timer, recording, fresh, contents);
+        block
+    }
+
+    /// # Safety
+    /// As for [`GlobalAlloc::alloc`].
     #[cold]
     #[inline(never)]
     unsafe fn rare_alloc(
@@ -346,13 +399,6 @@ impl<A: GlobalAlloc> Alloc<A> {
     ) -> *mut u8 {
         // SAFETY: the caller's promises are the inner allocator's.
         let call = || unsafe { self.inner_alloc(layout, contents) };
-        let is_mapped = recording.touches() && layout.size() >= LARGE_BYTES;
-        if recording.has_scopes() && !(is_mapped && ENGINE.is_in_no_scope()) {
-            let block = call();
-            let fresh = (block as usize, layout.size());
-            ENGINE.on_alloc_beside_scopes(recording, fresh, contents);
-            return block;
-        }
         if recording.is_shut() {
             return call();
         }
@@ -382,8 +428,9 @@ impl<A: GlobalAlloc> Alloc<A> {
         // SAFETY: the caller's promises are the inner allocator's.
         let call = || self.served(|inner| unsafe { inner.dealloc(block, layout) });
         if recording.has_scopes() {
-            ENGINE.on_free_beside_scopes(block as usize, layout.size());
-            return call();
+            let timer = ENGINE.before_timed_free_beside_scopes(block as usize, layout.size());
+            call();
+            return ENGINE.after_timed_free(&timer);
         }
         if recording.is_shut() {
             if ENGINE.may_know(block as usize) {
@@ -412,6 +459,13 @@ impl<A: GlobalAlloc> Alloc<A> {
         let old = (block as usize, layout.size());
         if recording.has_scopes() {
             let sizes = (layout.size(), new_size);
+            if recording.is_timed() {
+                let before = ENGINE.before_timed_realloc_beside_scopes(block as usize, sizes);
+                let block = call();
+                let new = (block as usize, new_size);
+                ENGINE.after_timed_realloc_beside_scopes(&before, recording, old, new);
+                return block;
+            }
             let taken = ENGINE.before_realloc_beside_scopes(block as usize, sizes);
             let block = call();
             let new = (block as usize, new_size);

@@ -28,6 +28,8 @@ pub(crate) mod sampling;
 mod unloading;
 mod windows;
 pub(crate) mod scopes;
+mod own_scope;
+mod timed_scopes;
 mod scoped_writes;
 pub(crate) mod reachable;
 #[cfg(test)]

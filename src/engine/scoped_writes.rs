@@ -30,6 +30,12 @@ pub(super) struct Before {
 /// fresh from the system.
 const LEFTOVER_BYTES: usize = 128 << 10;
 
+/// Whether a block of this size is filled in whole, and its size kept in one word.
+#[inline(always)]
+pub(super) fn is_usual_size(bytes: usize) -> bool {
+    bytes <= LEFTOVER_BYTES
+}
+
 /// Whether blocks measured so can be looked at.
 fn is_looked_at(how: Measured) -> bool {
     !matches!(

@@ -1,10 +1,12 @@
 //! Operations of threads that are inside of a scope, and of blocks that belong
 //! to one: the way aside from what a run alone takes.
 
-use crate::capture::registers::Registers;
+use crate::capture::registers::{self, Door, Registers};
+use crate::capture::rules::Rules;
 use crate::clock::{self, Moment};
 use crate::engine::control::{self, Control, HeapRecording};
 use crate::engine::gatekeeper::thread_ended;
+use crate::engine::own_scope::Usual;
 use crate::engine::reachable::Search;
 use crate::engine::scoped_writes::Before;
 use crate::engine::thread::{Current, Operation, Thread, current};
@@ -88,13 +90,30 @@ impl Engine {
     pub(crate) fn on_alloc_beside_scopes(
         &'static self,
         recording: HeapRecording,
+        block: (usize, usize),
+        contents: Contents,
+    ) {
+        let door = Door::here::<4>();
+        if block.0 == 0 {
+            return;
+        }
+        if self.alloc_in_own_scope(recording, door, block, contents) == Usual::No {
+            // SAFETY: of this function, which stays until all is done.
+            unsafe { self.alloc_beside_scopes(Registers::here(), door, block, contents) };
+            registers::stay();
+        }
+    }
+
+    /// # Safety
+    /// As for [`Engine::stack`].
+    #[inline(never)]
+    unsafe fn alloc_beside_scopes(
+        &'static self,
+        start: Registers,
+        door: Door,
         (address, bytes): (usize, usize),
         contents: Contents,
     ) {
-        let start = Registers::here();
-        if address == 0 || !recording.records_all() && !is_in_scope() {
-            return;
-        }
         let Some(mut inside) = self.enter(Operation::Alloc) else {
             return;
         };
@@ -103,20 +122,12 @@ impl Engine {
             return;
         }
         let in_run = inside.thread.acted_on.get().records_run();
-        let (scope, thread) = (inside.thread.scope.get(), token(inside.thread));
-        if !in_run
-            && self
-                .recorder
-                .alloc_in_own_counts(thread, scope, address, bytes)
-        {
-            return Self::without_leftovers(address, 0, bytes, contents);
-        }
-        if scope != 0 {
-            let block = (address, bytes, contents);
-            self.new_block(&mut inside, start, block, Event::Alloc, in_run, None);
+        let block = (address, bytes, contents);
+        if inside.thread.scope.get() != 0 {
+            let way = (start, Some(door));
+            self.new_block(&mut inside, way, block, Event::Alloc, in_run, None);
         } else if in_run {
-            let block = (address, bytes, contents);
-            // SAFETY: `start` is of this function.
+            // SAFETY: the caller's promise.
             unsafe { self.record_touched(inside.thread, start, block) };
         }
     }
@@ -126,7 +137,7 @@ impl Engine {
     fn new_block(
         &self,
         inside: &mut Inside<'_>,
-        start: Registers,
+        (start, door): (Registers, Option<Door>),
         (address, bytes, contents): (usize, usize, Contents),
         event: Event,
         in_run: bool,
@@ -142,6 +153,10 @@ impl Engine {
         if site.is_none() && (in_run || keeps.stacks) {
             // SAFETY: `start` is of a caller of this function.
             site = unsafe { self.site_at(thread, start) };
+            if let Some((door, site)) = door.zip(site) {
+                let rule = self.rule_at(start.pc);
+                thread.walker.remember(door, rule, site.get());
+            }
             if site.is_none() {
                 self.recorder.refuse(scope);
                 thread.dropped.set(thread.dropped.get() + 1);
@@ -188,6 +203,13 @@ impl Engine {
         if !is_in_scope() && !self.may_know(address) {
             return;
         }
+        if self.free_in_own_scope(address, bytes) == Usual::No {
+            self.free_beside_scopes(address, bytes);
+        }
+    }
+
+    #[inline(never)]
+    fn free_beside_scopes(&'static self, address: usize, bytes: usize) {
         let Some(inside) = self.enter(Operation::Free) else {
             return;
         };
@@ -208,9 +230,6 @@ impl Engine {
         };
         let scopes = &self.recorder.scopes;
         let thread = token(inside.thread);
-        if self.recorder.free_in_own_counts(thread, tag, bytes) {
-            return;
-        }
         if scopes.admit(tag.slot(), thread) || scopes.is_stale(tag) {
             let keeps_time = tag.ordinal() != 0;
             let now = if keeps_time { clock::ticks() } else { 0 };
@@ -226,7 +245,7 @@ impl Engine {
         let kept = self.recorder.put_value(address, value);
         drop(inside);
         if self.share_scope(tag.slot(), own) && kept.is_ok() {
-            self.on_free_beside_scopes(address, bytes);
+            self.free_beside_scopes(address, bytes);
         }
     }
 
@@ -397,7 +416,7 @@ impl Engine {
         let event = Event::MovedIn { old_bytes, moved };
         // What was measured of it so far is lost.
         let block = (address, bytes, Contents::Known);
-        self.new_block(inside, start, block, event, in_run, run_site);
+        self.new_block(inside, (start, None), block, event, in_run, run_site);
     }
 
     // ---- scopes -----------------------------------------------------------

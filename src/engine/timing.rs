@@ -241,10 +241,10 @@ struct Started {
 
 /// What a call took, in ticks.
 #[derive(Clone, Copy, Debug)]
-struct Spent(i64);
+pub(super) struct Spent(i64);
 
 impl Timer {
-    const NONE: Self = Self(None);
+    pub(super) const NONE: Self = Self(None);
 
     #[cold]
     #[inline(never)]
@@ -262,7 +262,7 @@ impl Timer {
     }
 
     #[inline(always)]
-    fn stop(&self, timing: &Timing) -> Option<Spent> {
+    pub(super) fn stop(&self, timing: &Timing) -> Option<Spent> {
         self.0.as_ref().map(|started| started.stop(timing))
     }
 }
@@ -286,7 +286,7 @@ impl Started {
 
 /// What is timed of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sampled {
+pub(super) enum Sampled {
     Nothing,
     /// The inner allocator's part.
     Call,
@@ -363,7 +363,7 @@ impl Sampler {
 impl Engine {
     /// What is to be timed of the call that this thread is about to make. Of
     /// the profiler's own, nothing.
-    fn sampled(&'static self) -> Sampled {
+    pub(super) fn sampled(&'static self) -> Sampled {
         if self.control.get().has(Control::SHUT) {
             return Sampled::Nothing;
         }
@@ -383,7 +383,7 @@ impl Engine {
         }
     }
 
-    fn timer(&self, bytes: usize, site: Option<SiteId>) -> Timer {
+    pub(super) fn timer(&self, bytes: usize, site: Option<SiteId>) -> Timer {
         Timer::start(bytes, site, self.run.load(Relaxed))
     }
 
@@ -504,7 +504,7 @@ impl Engine {
     }
 
     /// Counts a sample of the inner allocator's part of a call.
-    fn credit(
+    pub(super) fn credit(
         &self,
         inside: &Thread,
         timer: &Timer,
@@ -521,7 +521,7 @@ impl Engine {
     }
 
     /// Counts a sample of the profiler's part.
-    fn credit_recording(&self, inside: &Thread, timer: Option<&Timer>) {
+    pub(super) fn credit_recording(&self, inside: &Thread, timer: Option<&Timer>) {
         if let Some(spent) = timer.and_then(|timer| timer.stop(&self.timing)) {
             inside.book.times.add_recording(spent.0);
         }

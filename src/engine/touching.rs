@@ -406,7 +406,7 @@ impl Engine {
 
     /// A small block, which has at least a byte.
     #[inline(always)]
-    fn fill_small(book: &TouchBook, address: usize, bytes: usize) {
+    pub(super) fn fill_small(book: &TouchBook, address: usize, bytes: usize) {
         if bytes <= SHORT_BYTES {
             let block = std::ptr::with_exposed_provenance_mut(address);
             // SAFETY: a fresh block, whose contents nobody knows; the spare bytes are

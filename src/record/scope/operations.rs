@@ -1,7 +1,7 @@
 //! What the recorder does with blocks of scopes.
 
 use crate::record::block_entry::{Entry, Measured, More};
-use crate::record::block_map::GRANULE_BYTES;
+use crate::record::block_map::{GRANULE_BYTES, Slot as BlockSlot};
 use crate::record::book::Book;
 use crate::record::scope::slot::{Slot, ThreadToken};
 use crate::record::scope::tag::Tag;
@@ -129,48 +129,32 @@ impl Recorder {
         }
     }
 
-    /// As [`Self::alloc_in_scope`], of what is usual in a scope that keeps counts
-    /// only: no thread but this one uses it, and it lies in no other. False: nothing
-    /// was done.
+    /// As [`Self::put_tag`], of a block that is not measured, where there is nothing out of
+    /// the ordinary. False: nothing was done.
     #[inline(always)]
-    pub(crate) fn alloc_in_own_counts(
-        &self,
-        thread: ThreadToken,
-        scope: u32,
-        address: usize,
-        bytes: usize,
-    ) -> bool {
-        let slot = self
-            .scopes
-            .get(scope)
-            .filter(|slot| slot.is_own_counts(thread));
-        let Some(slot) = slot else {
+    pub(crate) fn put_usual_tag(&self, address: usize, tag: Tag, bytes: usize) -> bool {
+        let block = self.blocks.slot_at(address);
+        let Some((block, beside)) = block.and_then(|block| Some((block, block.next()?))) else {
             return false;
         };
-        let tag = Tag::new(scope, 0, false);
-        match self.put_tag(address, tag, bytes, Measuring::NOT) {
-            Ok(None) => {
-                slot.count(0, Event::Alloc, bytes, 0, &None);
-                true
-            }
-            // Not usual.
-            Ok(Some(before)) => self.put_value(address, before).is_err(),
-            Err(_) => false,
+        if block.site().is_some() {
+            return false;
         }
+        let more = More::of_scope(bytes, Measured::Not, 0).word();
+        if More::has_place(bytes) {
+            beside.set(more);
+        } else if beside.site() != Some(more) {
+            return false;
+        }
+        block.set(tag.value());
+        true
     }
 
-    /// The same for a free.
+    /// The tag of the block at `address`, and its place, if it is in the map proper.
     #[inline(always)]
-    pub(crate) fn free_in_own_counts(&self, thread: ThreadToken, tag: Tag, bytes: usize) -> bool {
-        if tag.ordinal() != 0 || tag.is_in_run() {
-            return false;
-        }
-        let slot = self.scopes.get(tag.slot());
-        let Some(slot) = slot.filter(|slot| slot.is_own_counts(thread)) else {
-            return false;
-        };
-        slot.count(0, Event::Free, bytes, 0, &None);
-        true
+    pub(crate) fn tag_at(&self, address: usize) -> Option<(Tag, BlockSlot<'_>)> {
+        let slot = self.blocks.slot_at(address)?;
+        Some((Tag::of(slot.site()?)?, slot))
     }
 
     /// The scope cannot tell so many stacks apart: it misses this block.

@@ -53,8 +53,9 @@ pub(crate) struct Slot {
     /// How many scopes there are around this one.
     depth: AtomicU32,
     keeps: AtomicU8,
-    /// The owner of a slot that keeps counts only and lies in no other; else 0.
-    owner_of_counts: AtomicUsize,
+    /// The owner of a slot that lies in no other, and does not look at what is written;
+    /// else 0.
+    simple_owner: AtomicUsize,
     /// Who can still ask for the counts: none can once this is 0.
     pub(crate) handles: AtomicU32,
     /// Slots whose parent this is.
@@ -108,9 +109,9 @@ impl Slot {
         now: Moment,
     ) {
         self.owner.store(owner, Relaxed);
-        let is_plain = keeps == Keeps::default() && parent == 0;
-        let owner_of_counts = if is_plain { owner } else { 0 };
-        self.owner_of_counts.store(owner_of_counts, Relaxed);
+        let is_simple = !keeps.writes && parent == 0;
+        let simple_owner = if is_simple { owner } else { 0 };
+        self.simple_owner.store(simple_owner, Relaxed);
         self.parent.store(parent, Relaxed);
         self.depth.store(depth, Relaxed);
         let stacks = if keeps.stacks { STACKS } else { 0 };
@@ -160,10 +161,11 @@ impl Slot {
         self.uses.fetch_add(1, Relaxed);
     }
 
-    /// Whether the slot has nothing but counts, which this thread alone changes.
+    /// Whether a block of the scope counts in this slot alone, which this thread alone
+    /// changes, and is not looked at.
     #[inline(always)]
-    pub(crate) fn is_own_counts(&self, thread: ThreadToken) -> bool {
-        self.owner_of_counts.load(Relaxed) == thread
+    pub(crate) fn is_own(&self, thread: ThreadToken) -> bool {
+        self.simple_owner.load(Relaxed) == thread
     }
 
     /// Whether this thread may count, with or without the lock.
@@ -175,7 +177,7 @@ impl Slot {
 
     /// Lets every thread count. No thread is inside the gate.
     pub(crate) fn share(&self) {
-        self.owner_of_counts.store(0, Relaxed);
+        self.simple_owner.store(0, Relaxed);
         self.owner.store(SHARED, Release);
     }
 
@@ -274,7 +276,9 @@ impl Slot {
         }
         if self.tally.keep_max() {
             self.epoch.add(1);
-            self.peak_at_ticks.set(now);
+            if now != 0 {
+                self.peak_at_ticks.set(now);
+            }
         }
     }
 

@@ -10,8 +10,10 @@ pub(crate) struct Tally {
     total_bytes: Counter64,
     live_blocks: Counter64,
     live_bytes: Counter64,
-    freed_blocks: Counter64,
-    freed_bytes: Counter64,
+    /// What was counted in total and is not live, though it was not freed: blocks that
+    /// were resized, or have moved to another scope. Rarer than frees, which follow from it.
+    left_blocks: Counter64,
+    left_bytes: Counter64,
     reallocs: Counter64,
     kept_bytes: Counter64,
     copied_bytes: Counter64,
@@ -98,15 +100,17 @@ impl Tally {
             }
             Event::Resized { old_bytes, moved } => {
                 self.allocated(bytes);
+                self.left_blocks.add(1);
+                self.left_bytes.add(old_bytes as u64);
                 self.live_bytes.add(bytes.wrapping_sub(old_bytes as u64));
                 self.reallocated(bytes.min(old_bytes as u64), moved);
             }
-            Event::Free => {
-                self.freed_blocks.add(1);
-                self.freed_bytes.add(bytes);
+            Event::Free => self.gone(bytes, now),
+            Event::MovedOut => {
+                self.left_blocks.add(1);
+                self.left_bytes.add(bytes);
                 self.gone(bytes, now);
             }
-            Event::MovedOut => self.gone(bytes, now),
         }
     }
 
@@ -136,7 +140,10 @@ impl Tally {
     fn born(&self, bytes: u64, now: u64) {
         self.allocated(bytes);
         self.live_blocks.add(1);
-        self.lifetime_ticks.add(now.wrapping_neg());
+        // Without stacks nobody asks.
+        if now != 0 {
+            self.lifetime_ticks.add(now.wrapping_neg());
+        }
     }
 
     fn reallocated(&self, kept_bytes: u64, moved: bool) {
@@ -147,7 +154,9 @@ impl Tally {
 
     #[inline(always)]
     fn gone(&self, bytes: u64, now: u64) {
-        self.lifetime_ticks.add(now);
+        if now != 0 {
+            self.lifetime_ticks.add(now);
+        }
         self.live_bytes.add(bytes.wrapping_neg());
         self.live_blocks.add(1_u64.wrapping_neg());
     }
@@ -166,8 +175,8 @@ impl Tally {
             &self.total_bytes,
             &self.live_blocks,
             &self.live_bytes,
-            &self.freed_blocks,
-            &self.freed_bytes,
+            &self.left_blocks,
+            &self.left_bytes,
             &self.reallocs,
             &self.kept_bytes,
             &self.copied_bytes,
@@ -187,8 +196,8 @@ impl Tally {
             total_bytes: self.total_bytes.get(),
             live_blocks: self.live_blocks.get(),
             live_bytes: self.live_bytes.get(),
-            freed_blocks: self.freed_blocks.get(),
-            freed_bytes: self.freed_bytes.get(),
+            freed_blocks: gone(&self.total_blocks, &self.live_blocks, &self.left_blocks),
+            freed_bytes: gone(&self.total_bytes, &self.live_bytes, &self.left_bytes),
             reallocs: self.reallocs.get(),
             kept_bytes: self.kept_bytes.get(),
             copied_bytes: self.copied_bytes.get(),
@@ -203,4 +212,12 @@ impl Tally {
             leaked_bytes: self.live_bytes.get(),
         }
     }
+}
+
+/// What is in `total`, but neither live nor left.
+fn gone(total: &Counter64, live: &Counter64, left: &Counter64) -> u64 {
+    total
+        .get()
+        .wrapping_sub(live.get())
+        .wrapping_sub(left.get())
 }
