@@ -61,7 +61,7 @@ impl Engine {
             return Usual::Done;
         }
         // SAFETY: of a function that has not returned.
-        let site = unsafe { Self::last_site(&inside.thread.walker, door) };
+        let site = unsafe { Self::last_site(&mut inside.thread.walker, door) };
         let number = site.and_then(|site| slot.number_of(site, &None));
         let (Some(number), Some(now)) = (number, clock::counter()) else {
             return Usual::No;

@@ -2,7 +2,6 @@
 //! to one: the way aside from what a run alone takes.
 
 use crate::capture::registers::{self, Door, Registers};
-use crate::capture::rules::Rules;
 use crate::clock::{self, Moment};
 use crate::engine::control::{self, Control, HeapRecording};
 use crate::engine::gatekeeper::thread_ended;
@@ -154,8 +153,7 @@ impl Engine {
             // SAFETY: `start` is of a caller of this function.
             site = unsafe { self.site_at(thread, start) };
             if let Some((door, site)) = door.zip(site) {
-                let rule = self.rule_at(start.pc);
-                thread.walker.remember(door, rule, site.get());
+                thread.walker.remember(door, site.get());
             }
             if site.is_none() {
                 self.recorder.refuse(scope);
