@@ -3,12 +3,13 @@
 
 use crate::profiler::{Profiler, ProfilerBuilder, start_from_environment};
 use crate::report::output::{Format, Output};
+use crate::touch::Touch;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const VARIABLE: &str = "HEAPLEDGER";
 
-const KNOWN: &str = "known are: out=FILE frames=N|all sample=BYTES peaks=exact timing quiet signal=NAME \
+const KNOWN: &str = "known are: out=FILE frames=N|all sample=BYTES touch=off|estimate peaks=exact timing quiet signal=NAME \
      window=SECONDS..SECONDS crash_safe";
 
 /// Called by the loader before `main`, when the standard library is usable already:
@@ -84,6 +85,7 @@ fn parse(text: &str, pid: u32, seconds: u64) -> Result<Option<ProfilerBuilder>, 
                 }
                 builder.sample_bytes(bytes)
             }
+            "touch" => builder.touch(touch(value()?)?),
             "peaks" if value()? == "exact" => builder.exact_peaks(),
             "timing" => builder.timing(true),
             "crash_safe" => builder.crash_safe(true),
@@ -141,6 +143,19 @@ fn output(path: &str) -> Result<Output, String> {
     if is(".firefox.json") {
         return Ok(Output::firefox(path));
     }
+    #[cfg(feature = "massif")]
+    if is(".massif.out") {
+        return Ok(Output::massif(path));
+    }
+    #[cfg(feature = "callgrind")]
+    if is(".callgrind.out") {
+        return Ok(Output::callgrind(path));
+    }
+    #[cfg(feature = "flamegraph")]
+    if is(".folded") {
+        use heapledger_formats::metric::Metric;
+        return Ok(Output::folded(path, Metric::default()));
+    }
     #[cfg(feature = "flamegraph")]
     if is(".svg") {
         use heapledger_formats::metric::Metric;
@@ -150,6 +165,9 @@ fn output(path: &str) -> Result<Output, String> {
         (".pb.gz", "pprof"),
         (".speedscope.json", "speedscope"),
         (".firefox.json", "firefox"),
+        (".massif.out", "massif"),
+        (".callgrind.out", "callgrind"),
+        (".folded", "flamegraph"),
         (".svg", "flamegraph"),
     ];
     match features.iter().find(|(ending, _)| is(ending)) {
@@ -176,6 +194,14 @@ fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("sample={text} is not a number of bytes, such as 512k");
     let number: u64 = digits.parse().map_err(|_| wrong())?;
     number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+fn touch(text: &str) -> Result<Touch, String> {
+    match text {
+        "off" => Ok(Touch::Off),
+        "estimate" => Ok(Touch::Estimate),
+        _ => Err(format!("touch={text} is not off or estimate")),
+    }
 }
 
 fn signal(name: &str) -> Result<i32, String> {
@@ -228,6 +254,8 @@ mod tests {
             "quiet",
             "frames=all",
             "frames=12,sample=512k",
+            "touch=off",
+            "touch=estimate",
             ",",
         ] {
             assert!(parse(text, 7, 1000).unwrap().is_some(), "{text:?}");
@@ -277,6 +305,9 @@ mod tests {
             ("sample=2g", "is not from 1 to 1g"),
             ("sample=much", "such as 512k"),
             ("out=%q", "after % there can be p"),
+            ("touch=some", "touch=some is not off or estimate"),
+            ("touch", "touch needs a value"),
+            ("touch=estimate,sample=1k", "remove sample_bytes or touch"),
             ("signal=KILL", "is not USR1"),
             ("peaks=some", "is not known"),
             ("window=9", "such as 10..40"),

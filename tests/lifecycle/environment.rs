@@ -45,6 +45,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         let profile = Profile::read(&ended.path("s.json"));
         assert_eq!(profile.sample_bytes(), Some(1024));
     }),
+    Scenario::new("environment/touch_off", knows_nothing, |child| {
+        assert!(!measures_touch(child, "touch=off,out=t.json"));
+    }),
+    Scenario::new("environment/touch_estimate", knows_nothing, |child| {
+        assert!(measures_touch(child, "touch=estimate,out=t.json"));
+    }),
     Scenario::new("environment/off", knows_nothing, |child| {
         let ended = child.environment("off").run().exited_with(5);
         assert_eq!((ended.files(), &*ended.stderr), (vec![], ""));
@@ -120,6 +126,16 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ignored_with_more_rights,
     ),
 ];
+
+/// Whether the file tells how much of the known blocks was written.
+#[track_caller]
+fn measures_touch(child: Child, variable: &str) -> bool {
+    let ended = child.environment(variable).run().exited_with(5);
+    known_blocks_are_in(&ended, "t.json");
+    let profile = Profile::read(&ended.path("t.json"));
+    let mut points = profile.points_in("known_blocks").into_iter();
+    points.any(|point| point.heapledger.touch.is_some())
+}
 
 #[track_caller]
 fn known_blocks_are_in(ended: &Ended, file: &str) {
