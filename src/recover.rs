@@ -11,6 +11,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::slice;
+use std::sync::atomic::AtomicU8;
 
 /// Why a crash file did not become a profile.
 #[derive(Debug)]
@@ -77,10 +79,11 @@ impl From<io::Error> for RecoverError {
 pub fn recover(crash_file: &Path, format: &Format, writer: impl Write) -> Result<(), RecoverError> {
     ENGINE.ignoring(|| {
         let file = File::open(crash_file)?;
-        // SAFETY: a private mapping; another process that changes the file meanwhile makes the
-        // figures wrong, which are checked wherever they are used as indices.
-        let file = unsafe { memmap2::MmapOptions::new().map_copy_read_only(&file)? };
-        let recovered = recovered::read(&file).map_err(|why| match why {
+        let file = memmap2::MmapOptions::new().map_raw_read_only(&file)?;
+        // SAFETY: as long as the mapping, which outlives it. Another process that changes the file
+        // meanwhile makes the figures wrong, which are checked wherever they are used as indices.
+        let bytes = unsafe { slice::from_raw_parts(file.as_ptr().cast::<AtomicU8>(), file.len()) };
+        let recovered = recovered::read(bytes).map_err(|why| match why {
             NotRecovered::NotACrashFile => RecoverError::NotACrashFile,
             NotRecovered::OtherVersion => RecoverError::OtherVersion,
         })?;

@@ -2,6 +2,7 @@
 //! that is the same after it was written and read again.
 #![no_main]
 
+use heapledger_formats::model::Counts;
 use heapledger_formats::read::from_slice;
 use heapledger_formats::{callgrind, dhat, firefox, flame, folded, massif, pprof, speedscope};
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +18,7 @@ fuzz_target!(|text: &[u8]| {
     // NaN is not equal to itself, and JSON has none.
     assert_eq!(profile.points.len(), again.points.len());
     for (before, after) in std::iter::zip(&profile.points, &again.points) {
-        assert_eq!(before.counts, after.counts);
+        assert_eq!(as_written(before.counts), after.counts);
     }
     // Some formats have no place for some kinds of profile: an error, not a panic.
     let _ = folded::write(&profile, &folded::Options::default(), sink());
@@ -28,3 +29,21 @@ fuzz_target!(|text: &[u8]| {
     let _ = massif::write(&profile, &massif::Options::default(), sink());
     callgrind::write(&profile, &callgrind::Options::default(), sink()).expect("takes every kind");
 });
+
+/// Viewers read numbers as floating-point ones, so no larger one is written than those count exactly.
+fn as_written(counts: Counts) -> Counts {
+    let number = |value: u64| value.min(1 << 53);
+    Counts {
+        total_bytes: number(counts.total_bytes),
+        total_blocks: number(counts.total_blocks),
+        lifetimes: number(counts.lifetimes),
+        max_bytes: number(counts.max_bytes),
+        max_blocks: number(counts.max_blocks),
+        peak_bytes: number(counts.peak_bytes),
+        peak_blocks: number(counts.peak_blocks),
+        end_bytes: number(counts.end_bytes),
+        end_blocks: number(counts.end_blocks),
+        read_bytes: number(counts.read_bytes),
+        written_bytes: number(counts.written_bytes),
+    }
+}

@@ -11,7 +11,10 @@ use crate::record::sites::MAX_SITES;
 use crate::record::snapshot::{Counts, Node, SiteCounts, Totals};
 use crate::record::stack_tree::{MAX_NODES, Slot};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{
+    AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -38,8 +41,8 @@ pub(crate) enum NotRecovered {
     OtherVersion,
 }
 
-/// Reads a crash file, mapped at a multiple of pages.
-pub(crate) fn read(file: &[u8]) -> Result<Recovered, NotRecovered> {
+/// Reads a crash file, mapped at a multiple of pages. Its bytes may change meanwhile.
+pub(crate) fn read(file: &[AtomicU8]) -> Result<Recovered, NotRecovered> {
     let header = value::<Header>(file, 0).ok_or(NotRecovered::NotACrashFile)?;
     if header.magic.load(Relaxed) != MAGIC {
         return Err(NotRecovered::NotACrashFile);
@@ -52,7 +55,7 @@ pub(crate) fn read(file: &[u8]) -> Result<Recovered, NotRecovered> {
         tables.add(file, extent, &layout);
     }
     let mut recovered = tables.resolve(header);
-    recovered.about = about(file, header).unwrap_or_default().to_vec();
+    recovered.about = about(file, header).unwrap_or_default();
     Ok(recovered)
 }
 
@@ -76,23 +79,23 @@ impl SiteLayout {
     }
 
     /// The number of a site's stack, and the size of its largest block.
-    fn read(&self, site: &[u8]) -> (u32, u64) {
-        let leaf = site[self.leaf_at..].first_chunk().copied();
-        let largest = site[self.largest_at..].first_chunk().copied();
+    fn read(&self, site: &[AtomicU8]) -> (u32, u64) {
+        let leaf = value::<AtomicU32>(site, self.leaf_at);
+        let largest = value::<AtomicU64>(site, self.largest_at);
         (
-            leaf.map_or(0, u32::from_ne_bytes),
-            largest.map_or(0, u64::from_ne_bytes),
+            leaf.map_or(0, |leaf| leaf.load(Relaxed)),
+            largest.map_or(0, |largest| largest.load(Relaxed)),
         )
     }
 }
 
 /// A value of which all bytes are atomics.
-fn value<T>(file: &[u8], offset: usize) -> Option<&T> {
+fn value<T>(file: &[AtomicU8], offset: usize) -> Option<&T> {
     values(file, offset, size_of::<T>())?.first()
 }
 
 /// Values of which all bytes are atomics.
-fn values<T>(file: &[u8], offset: usize, bytes: usize) -> Option<&[T]> {
+fn values<T>(file: &[AtomicU8], offset: usize, bytes: usize) -> Option<&[T]> {
     let bytes = file.get(offset..offset.checked_add(bytes)?)?;
     if !bytes.as_ptr().cast::<T>().is_aligned() {
         return None;
@@ -104,11 +107,12 @@ fn values<T>(file: &[u8], offset: usize, bytes: usize) -> Option<&[T]> {
     })
 }
 
-fn about<'a>(file: &'a [u8], header: &Header) -> Option<&'a [u8]> {
+fn about(file: &[AtomicU8], header: &Header) -> Option<Vec<u8>> {
     let about = header.about.load(Acquire);
     let (page, bytes) = ((about & 0xFFFF_FFFF) as usize, (about >> 32) as usize);
     let offset = page.checked_mul(4096)?;
-    file.get(offset..offset.checked_add(bytes)?)
+    let about = file.get(offset..offset.checked_add(bytes)?)?;
+    Some(about.iter().map(|byte| byte.load(Relaxed)).collect())
 }
 
 #[derive(Default)]
@@ -123,7 +127,7 @@ struct Tables<'f> {
 }
 
 impl<'f> Tables<'f> {
-    fn add(&mut self, file: &'f [u8], extent: &Extent, layout: &SiteLayout) {
+    fn add(&mut self, file: &'f [AtomicU8], extent: &Extent, layout: &SiteLayout) {
         let offset = extent.offset.load(Relaxed) as usize;
         let bytes = extent.bytes.load(Relaxed) as usize;
         let index = extent.index.load(Relaxed) as usize;
@@ -311,6 +315,11 @@ mod tests {
             // SAFETY: mapped with that size, and this value's own.
             unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr(), BYTES) }
         }
+
+        fn file(&mut self) -> &[AtomicU8] {
+            // SAFETY: as above; atomics are as large as what they hold.
+            unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), BYTES) }
+        }
     }
 
     impl Drop for Pages {
@@ -324,11 +333,11 @@ mod tests {
     fn what_is_no_crash_file_is_refused() {
         let mut pages = Pages::new();
         assert_eq!(read(&[]).err(), Some(NotRecovered::NotACrashFile));
-        assert_eq!(read(pages.bytes()).err(), Some(NotRecovered::NotACrashFile));
+        assert_eq!(read(pages.file()).err(), Some(NotRecovered::NotACrashFile));
         pages.bytes()[..8].copy_from_slice(&MAGIC.to_ne_bytes());
-        assert_eq!(read(pages.bytes()).err(), Some(NotRecovered::OtherVersion));
+        assert_eq!(read(pages.file()).err(), Some(NotRecovered::OtherVersion));
         assert_eq!(
-            read(&pages.bytes()[..100]).err(),
+            read(&pages.file()[..100]).err(),
             Some(NotRecovered::NotACrashFile)
         );
     }
@@ -366,7 +375,7 @@ mod tests {
                 put(at + 24, (offset + extent[3]) * 4096);
                 put(at + 32, extent[4] * 4096);
             }
-            let recovered = read(pages.bytes()).unwrap();
+            let recovered = read(pages.file()).unwrap();
             for site in &recovered.sites {
                 proptest::prop_assert!(site.leaf == 0 || (site.leaf as usize) < recovered.nodes.len());
             }
