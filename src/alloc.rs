@@ -8,6 +8,8 @@ use crate::exact::{self, Content};
 use crate::touch::arena::LARGE_BYTES;
 use std::alloc::{GlobalAlloc, Layout, System};
 
+mod sampled;
+
 /// The one static of the crate: everything that is recorded.
 pub(crate) static ENGINE: Engine = Engine::new();
 
@@ -98,7 +100,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
                 recorded(block, layout)
             }
             // SAFETY: as above.
-            Some(recording) => unsafe { self.special_alloc(recording, layout) },
+            Some(recording) => unsafe { Self::special_alloc(recording, layout, self) },
         };
         counted(block, layout, Content::Nothing)
     }
@@ -128,7 +130,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Alloc<A> {
         if let Some(watching) = ENGINE.watches() {
             if !watching.is_plain() {
                 // SAFETY: the caller's promises are this method's.
-                return unsafe { self.special_dealloc(watching, block, layout) };
+                return unsafe { Self::special_dealloc(watching, block, layout, self) };
             }
             ENGINE.on_free(block as usize, layout.size());
         }
@@ -158,7 +160,7 @@ impl<A: GlobalAlloc> Alloc<A> {
         };
         if !watching.is_plain() {
             // SAFETY: the caller's promises are this method's.
-            return unsafe { self.special_realloc(watching, block, layout, new_size) };
+            return unsafe { Self::special_realloc(watching, block, layout, new_size, self) };
         }
         let taken = ENGINE.before_realloc(block as usize);
         let old = (block as usize, layout.size());
@@ -213,21 +215,17 @@ impl<A: GlobalAlloc> Alloc<A> {
     /// # Safety
     /// As for [`GlobalAlloc::alloc`].
     #[inline(never)]
-    unsafe fn special_alloc(&self, recording: HeapRecording, layout: Layout) -> *mut u8 {
-        if recording.is_sampled() {
-            // SAFETY: the caller's promises are this method's.
-            return unsafe { self.sampled_alloc(recording, layout, Contents::Undefined) };
-        }
+    unsafe fn unsampled_alloc(recording: HeapRecording, layout: Layout, this: &Self) -> *mut u8 {
         if !recording.is_touching() || layout.size() >= LARGE_BYTES {
             return match recording.has_scopes() {
                 // SAFETY: the caller's promises are this method's.
-                true => unsafe { self.scoped_alloc(recording, layout, Contents::Undefined) },
+                true => unsafe { this.scoped_alloc(recording, layout, Contents::Undefined) },
                 // SAFETY: as above.
-                false => unsafe { self.rare_alloc(recording, layout, Contents::Undefined) },
+                false => unsafe { this.rare_alloc(recording, layout, Contents::Undefined) },
             };
         }
         // SAFETY: the caller's promises are the inner allocator's.
-        let block = self.served(|inner| unsafe { inner.alloc(layout) });
+        let block = this.served(|inner| unsafe { inner.alloc(layout) });
         if !block.is_null() {
             ENGINE.on_touched_alloc(block as usize, layout.size());
         }
@@ -240,7 +238,7 @@ impl<A: GlobalAlloc> Alloc<A> {
     unsafe fn special_alloc_zeroed(&self, recording: HeapRecording, layout: Layout) -> *mut u8 {
         if recording.is_sampled() {
             // SAFETY: the caller's promises are this method's.
-            return unsafe { self.sampled_alloc(recording, layout, Contents::Zeros) };
+            return unsafe { Self::sampled_alloc(recording, layout, Contents::Zeros, self) };
         }
         if !recording.is_touching() || layout.size() >= LARGE_BYTES {
             return match recording.has_scopes() {
@@ -259,28 +257,11 @@ impl<A: GlobalAlloc> Alloc<A> {
     }
 
     /// # Safety
-    /// As for [`GlobalAlloc::alloc`].
-    #[inline(never)]
-    unsafe fn sampled_alloc(
-        &self,
-        recording: HeapRecording,
-        layout: Layout,
-        contents: Contents,
-    ) -> *mut u8 {
-        // SAFETY: the caller's promises are the inner allocator's.
-        let block = unsafe { self.inner_alloc(layout, contents) };
-        if !block.is_null() && !recording.is_shut() {
-            ENGINE.sample(recording.word(), block as usize, layout.size());
-        }
-        block
-    }
-
-    /// # Safety
     /// As for [`GlobalAlloc::dealloc`].
     #[inline(never)]
-    unsafe fn special_dealloc(&self, watching: Watching, block: *mut u8, layout: Layout) {
+    unsafe fn unusual_dealloc(watching: Watching, block: *mut u8, layout: Layout, this: &Self) {
         // SAFETY: the caller's promises are the inner allocator's.
-        let call = || self.served(|inner| unsafe { inner.dealloc(block, layout) });
+        let call = || this.served(|inner| unsafe { inner.dealloc(block, layout) });
         if watching.has_mapped() && ENGINE.is_mapped(block as usize) {
             return ENGINE.free_mapped(block as usize, layout.size());
         }
@@ -300,50 +281,36 @@ impl<A: GlobalAlloc> Alloc<A> {
                 call();
             }
             // SAFETY: the caller's promises are this method's.
-            Some(recording) => unsafe { self.rare_dealloc(recording, block, layout) },
+            Some(recording) => unsafe { this.rare_dealloc(recording, block, layout) },
             None => call(),
         }
     }
 
-    /// Of a sampled block that is reallocated nothing goes on: the new block is
-    /// sampled or not as any other.
-    ///
     /// # Safety
     /// As for [`GlobalAlloc::realloc`].
     #[inline(never)]
-    unsafe fn special_realloc(
-        &self,
+    unsafe fn unusual_realloc(
         watching: Watching,
         block: *mut u8,
         layout: Layout,
         new_size: usize,
+        this: &Self,
     ) -> *mut u8 {
         if ENGINE.is_mapped(block as usize) {
             // SAFETY: the caller's promises.
-            return unsafe { self.realloc_mapped(block, layout, new_size) };
+            return unsafe { this.realloc_mapped(block, layout, new_size) };
         }
         let Some(recording) = watching.heap() else {
             // SAFETY: the caller's promises are the inner allocator's.
-            return self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
+            return this.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
         };
-        if !recording.is_sampled() {
-            // SAFETY: the caller's promises are this method's.
-            return unsafe { self.rare_realloc(recording, block, layout, new_size) };
+        // SAFETY: the caller's promises are this method's.
+        unsafe {
+            match recording.is_sampled() {
+                true => this.sampled_realloc(recording, block, layout, new_size),
+                false => this.rare_realloc(recording, block, layout, new_size),
+            }
         }
-        let old = (block as usize, layout.size());
-        let taken = match ENGINE.may_have_sampled(old.0) {
-            true => ENGINE.before_sampled_realloc(old.0),
-            false => None,
-        };
-        // SAFETY: the caller's promises are the inner allocator's.
-        let block = self.served(|inner| unsafe { inner.realloc(block, layout, new_size) });
-        if let Some(taken) = taken {
-            ENGINE.after_sampled_realloc(taken, old, block.is_null());
-        }
-        if !block.is_null() && !recording.is_shut() {
-            ENGINE.sample(recording.word(), block as usize, new_size);
-        }
-        block
     }
 
     /// # Safety

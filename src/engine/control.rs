@@ -175,6 +175,14 @@ impl Watching {
         self.word & Control::SAMPLED != 0
     }
 
+    /// If some of the blocks are recorded, and none can lie in such a mapping.
+    #[inline(always)]
+    pub(crate) fn only_sampled(self) -> Option<HeapRecording> {
+        let word = self.word;
+        (word & (Control::SAMPLED | Control::ARENA) == Control::SAMPLED)
+            .then_some(HeapRecording { word })
+    }
+
     #[inline(always)]
     pub(crate) fn heap(self) -> Option<HeapRecording> {
         let word = self.word;

@@ -101,19 +101,29 @@ pub(crate) struct TakenSample {
 }
 
 impl Engine {
-    /// The program allocated a block, which is recorded if it is sampled; tells
-    /// whether it was. `word` is the control word that says so.
+    /// Counts down the bytes of a block that the program allocates, or is about to: true if that was all.
+    /// Else nothing was done, and once it is there, [`Self::sample`] is to be called. `word` is the control
+    /// word that says that blocks are sampled.
+    ///
+    /// Bytes that it then does not get are as good as any others to count down: those that it gets are
+    /// chosen without regard to them.
     #[inline(always)]
-    pub(crate) fn sample(&'static self, word: u32, address: usize, bytes: usize) -> bool {
-        let is_passed_over = COUNTDOWN.with(|countdown| {
-            let left = countdown.bytes_left.get().wrapping_sub(bytes as i64);
-            let is_passed_over = countdown.word.get() == word && left > 0;
+    pub(crate) fn passes_over(&self, word: u32, bytes: usize) -> bool {
+        COUNTDOWN.with(|countdown| {
+            let left = countdown.bytes_left.get();
+            let is_passed_over = countdown.word.get() == word && left > bytes as i64;
             if is_passed_over {
-                countdown.bytes_left.set(left);
+                countdown.bytes_left.set(left - bytes as i64);
             }
             is_passed_over
-        });
-        !is_passed_over && self.sample_or_draw(word, address, bytes)
+        })
+    }
+
+    /// The program allocated a block, which is recorded if it is sampled; tells
+    /// whether it was. `word` as above.
+    #[inline(always)]
+    pub(crate) fn sample(&'static self, word: u32, address: usize, bytes: usize) -> bool {
+        !self.passes_over(word, bytes) && self.sample_or_draw(word, address, bytes)
     }
 
     #[cold]
