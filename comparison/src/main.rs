@@ -16,7 +16,7 @@ Usage: cargo run --release -p comparison -- [options]
 
   --rounds N         measure N times, peers in turn in each round (default 5)
   --slow-rounds N    rounds in which dhat-rs takes part (default 1)
-  --workloads A,B    only these: json words btree syn channels mixed pairs sites
+  --workloads A,B    only these: json words btree syn channels mixed service pairs sites
   --peers A,B        only these: none idle heapledger sampled heapscope dhat-rs none-fp
                      no-touch
                      (none is always measured; sampled, every 512 KiB, none-fp and no-touch

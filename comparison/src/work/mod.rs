@@ -9,6 +9,7 @@ mod channels;
 mod json;
 mod mixed;
 mod pairs;
+mod service;
 mod sites;
 mod sources;
 mod words;
@@ -36,6 +37,7 @@ pub fn prepare(workload: &str, parameter: usize) -> Work {
         "syn" => sources::prepare(parameter),
         "channels" => channels::prepare(parameter),
         "mixed" => mixed::prepare(parameter),
+        "service" => service::prepare(parameter),
         "pairs" => pairs::prepare(parameter),
         "sites" => sites::prepare(parameter),
         other => panic!("no workload is named {other}"),
