@@ -42,7 +42,7 @@ pub(crate) const CASES: [Case; 16] = [
     case("channels", 8, "channels, 8 threads", Kind::Threads),
     case("mixed", 1, "mixed, 1 thread", Kind::Threads),
     case("mixed", 4, "mixed, 4 threads", Kind::Threads),
-    case("service", 4, "service, 4 threads", Kind::Threads),
+    case("service", 4, "service, 4 connections", Kind::Threads),
     case("pairs", 10, "depth 10", Kind::Pairs),
     case("pairs", 30, "depth 30", Kind::Pairs),
     case("pairs", 100, "depth 100", Kind::Pairs),

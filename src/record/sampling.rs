@@ -10,6 +10,7 @@
 //! for each block E(I·W·s)² − s² where I tells whether it was sampled, and of
 //! both terms the samples' W times their value is an unbiased estimate.
 
+use crate::lock::SpinLock;
 use crate::record::book::Book;
 use crate::record::chunks::{Zeroable, kept};
 use crate::record::counter::{Counter64, CounterF64};
@@ -17,7 +18,7 @@ use crate::record::scope::tag::Tag;
 use crate::record::site_counters::Change;
 use crate::record::sites::{MAX_SITES, SiteId};
 use crate::record::{NotRecorded, Recorder};
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The largest mean distance of samples: a weight is to stay far below 2³².
 pub(crate) const MAX_SAMPLE_BYTES: u64 = 1 << 30;
@@ -54,50 +55,62 @@ impl Sample {
     }
 }
 
-/// Which addresses may be those of sampled blocks: small enough to stay in the
-/// cache nearest to the processor, so that most frees need not look further.
+/// Which addresses may be those of sampled blocks: a bit for each hash, small enough to stay in the cache
+/// nearest to the processor, so that most frees need not look further.
 #[derive(Debug)]
 pub(crate) struct SampledAddresses {
-    /// How many sampled blocks there are, by a hash of their addresses. A count
-    /// that reaches its limit stays there.
-    counts: [AtomicU8; SLOTS],
+    bits: [AtomicU64; SLOTS / 64],
+    /// How many sampled blocks each bit stands for. A count that reaches its limit stays there.
+    counts: SpinLock<[u8; SLOTS]>,
 }
 
-const SLOTS: usize = 4096;
+const SLOTS: usize = 1 << 15;
 
 impl SampledAddresses {
     pub(crate) const fn new() -> Self {
         Self {
-            counts: [const { AtomicU8::new(0) }; SLOTS],
+            bits: [const { AtomicU64::new(0) }; SLOTS / 64],
+            counts: SpinLock::new([0; SLOTS]),
         }
     }
 
     #[inline(always)]
-    fn count(&self, address: usize) -> &AtomicU8 {
+    fn slot(address: usize) -> usize {
         let hash = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        &self.counts[(hash >> (64 - SLOTS.trailing_zeros())) as usize]
+        (hash >> (64 - SLOTS.trailing_zeros())) as usize
     }
 
     #[inline(always)]
     pub(crate) fn may_hold(&self, address: usize) -> bool {
-        self.count(address).load(Relaxed) != 0
+        let slot = Self::slot(address);
+        self.bits[slot / 64].load(Relaxed) >> (slot % 64) & 1 != 0
     }
 
     fn add(&self, address: usize) {
-        let more = |count: u8| count.checked_add(1);
-        let _ = self.count(address).fetch_update(Relaxed, Relaxed, more);
+        let slot = Self::slot(address);
+        let mut counts = self.counts.lock();
+        counts[slot] = counts[slot].saturating_add(1);
+        self.bits[slot / 64].fetch_or(1 << (slot % 64), Relaxed);
     }
 
     fn remove(&self, address: usize) {
+        let slot = Self::slot(address);
+        let mut counts = self.counts.lock();
         // At its limit, a count may stand for any number.
-        let less = |count: u8| (count != u8::MAX).then(|| count.saturating_sub(1));
-        let _ = self.count(address).fetch_update(Relaxed, Relaxed, less);
+        if counts[slot] != u8::MAX {
+            counts[slot] = counts[slot].saturating_sub(1);
+        }
+        // Under the lock: nobody sets it again in between.
+        if counts[slot] == 0 {
+            self.bits[slot / 64].fetch_and(!(1 << (slot % 64)), Relaxed);
+        }
     }
 
     /// No other thread samples or frees samples meanwhile.
     pub(crate) fn clear(&self) {
-        for count in &self.counts {
-            count.store(0, Relaxed);
+        self.counts.lock().fill(0);
+        for bits in &self.bits {
+            bits.store(0, Relaxed);
         }
     }
 }

@@ -1,18 +1,19 @@
-//! A service under load, `parameter` threads: each takes the next request, reads its headers and its JSON,
-//! looks up what is ordered in a catalogue that all share, keeps the order among the recent ones, where another
-//! thread's order falls out, and writes the answer as JSON and a line of a log.
+//! A service under load, `parameter` connections with a thread each: it reads the headers and the JSON of a request,
+//! looks up what is ordered in a catalogue that all threads share, keeps the order among the recent ones, where
+//! another thread's order falls out, and writes the answer as JSON, and a line of a log.
 //!
-//! The network is left out: what it costs would be the same for all, and hide what allocating costs. As many requests
-//! for any number of threads.
+//! The clients are another process, so that what they use is not counted. As many requests for any number of
+//! connections.
 
 use super::{Done, Numbers, Work, mix};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, VecDeque};
-use std::fmt::Write;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, RwLock};
 
-const REQUESTS: usize = 240_000;
+const REQUESTS: usize = 300_000;
 /// Of which the requests are copies.
 const DISTINCT: usize = 500;
 const PRODUCTS: u64 = 5_000;
@@ -38,23 +39,28 @@ struct Order {
 struct Service {
     catalogue: RwLock<HashMap<String, Product>>,
     recent: Mutex<VecDeque<Arc<Order>>>,
-    next: AtomicUsize,
-    requests: Vec<Vec<u8>>,
 }
 
-pub(super) fn prepare(threads: usize) -> Work {
-    let mut numbers = Numbers(1);
-    let requests = (0..DISTINCT).map(|_| request(&mut numbers)).collect();
+pub(super) fn prepare(connections: usize) -> Work {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    // SAFETY: this process has no other thread yet, so that the copy's locks are free.
+    if unsafe { libc::fork() } == 0 {
+        send_requests(address, connections);
+        // SAFETY: ends the copy, which has nothing to write.
+        unsafe { libc::_exit(0) };
+    }
     Box::new(move || {
         let service = Service {
             catalogue: RwLock::new(catalogue()),
             recent: Mutex::new(VecDeque::new()),
-            next: AtomicUsize::new(0),
-            requests,
         };
         let checksum = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads)
-                .map(|_| scope.spawn(|| service.work()))
+            let workers: Vec<_> = (0..connections)
+                .map(|_| {
+                    let (stream, _) = listener.accept().expect("a client");
+                    scope.spawn(|| service.serve(stream))
+                })
                 .collect();
             let sums = workers
                 .into_iter()
@@ -67,6 +73,51 @@ pub(super) fn prepare(threads: usize) -> Work {
             operations: REQUESTS as u64,
         }
     })
+}
+
+/// All clients, each of which waits for an answer before it asks again.
+fn send_requests(address: SocketAddr, connections: usize) {
+    let mut numbers = Numbers(1);
+    let requests: Vec<Vec<u8>> = (0..DISTINCT).map(|_| request(&mut numbers)).collect();
+    std::thread::scope(|scope| {
+        for first in 0..connections {
+            let mut stream = TcpStream::connect(address).expect("the service listens");
+            let requests = &requests;
+            scope.spawn(move || {
+                stream.set_nodelay(true).expect("a socket");
+                let mut answer = Vec::new();
+                for number in (first..REQUESTS).step_by(connections) {
+                    stream
+                        .write_all(&requests[number % DISTINCT])
+                        .expect("it reads");
+                    assert!(read_message(&mut stream, &mut answer), "an answer");
+                }
+            });
+        }
+    });
+}
+
+/// Reads headers and as much as they say. False: the other side has closed.
+fn read_message(stream: &mut TcpStream, message: &mut Vec<u8>) -> bool {
+    const END: &[u8] = b"\r\n\r\n";
+    message.clear();
+    let mut part = [0; 4096];
+    let mut expected = None;
+    while expected.is_none_or(|expected| message.len() < expected) {
+        match stream.read(&mut part) {
+            Ok(0) | Err(_) => return false,
+            Ok(count) => message.extend_from_slice(&part[..count]),
+        }
+        if expected.is_none() {
+            let head = message.windows(END.len()).position(|bytes| bytes == END);
+            expected = head.map(|head| {
+                let text = std::str::from_utf8(&message[..head]).expect("ours");
+                let (_, length) = text.rsplit_once(' ').expect("its length comes last");
+                head + END.len() + length.parse::<usize>().expect("a number")
+            });
+        }
+    }
+    true
 }
 
 fn sku(number: u64) -> String {
@@ -129,26 +180,22 @@ fn request(numbers: &mut Numbers) -> Vec<u8> {
 }
 
 impl Service {
-    fn work(&self) -> u64 {
+    fn serve(&self, mut stream: TcpStream) -> u64 {
+        stream.set_nodelay(true).expect("a socket");
         let mut log = String::new();
         let mut sum = 0_u64;
         loop {
-            let number = self.next.fetch_add(1, Relaxed);
-            if number >= REQUESTS {
+            let mut bytes = Vec::new();
+            if !read_message(&mut stream, &mut bytes) {
                 return sum;
             }
-            // As it would come from a socket.
-            let bytes = self.requests[number % DISTINCT].clone();
-            let answer = self.answer(number, &bytes, &mut log);
-            sum = sum.wrapping_add(
-                answer
-                    .bytes()
-                    .fold(number as u64, |sum, byte| mix(sum, u64::from(byte))),
-            );
+            let answer = self.answer(&bytes, &mut log);
+            stream.write_all(answer.as_bytes()).expect("it reads");
+            sum = sum.wrapping_add(answer.bytes().fold(1, |sum, byte| mix(sum, byte.into())));
         }
     }
 
-    fn answer(&self, number: usize, bytes: &[u8], log: &mut String) -> String {
+    fn answer(&self, bytes: &[u8], log: &mut String) -> String {
         let text = std::str::from_utf8(bytes).expect("ours");
         let (head, body) = text.split_once("\r\n\r\n").expect("ours");
         let headers = headers(head);
@@ -159,10 +206,10 @@ impl Service {
             .iter()
             .map(|line| line.quantity * line.cents)
             .sum();
-        let answer = page(number, &order, cents);
+        let answer = page(&order, cents);
         log.clear();
         let agent = headers.get("user-agent").map_or("-", String::as_str);
-        let _ = write!(log, "{number} 200 {} {cents} {agent}", order.customer);
+        let _ = write!(log, "200 {} {cents} {agent}", order.customer);
         let order = Arc::new(order);
         let oldest = {
             let mut recent = self.recent.lock().expect("no panic");
@@ -211,7 +258,7 @@ fn headers(head: &str) -> HashMap<String, String> {
         .collect()
 }
 
-fn page(number: usize, order: &Order, cents: u64) -> String {
+fn page(order: &Order, cents: u64) -> String {
     let lines = order.lines.iter().map(|line| {
         let mut fields = Map::new();
         fields.insert("name".to_owned(), line.name.as_str().into());
@@ -220,7 +267,6 @@ fn page(number: usize, order: &Order, cents: u64) -> String {
         Value::Object(fields)
     });
     let mut page = Map::new();
-    page.insert("order".to_owned(), number.into());
     page.insert("customer".to_owned(), order.customer.as_str().into());
     page.insert("lines".to_owned(), lines.collect());
     page.insert("sum".to_owned(), price(cents).into());
