@@ -24,6 +24,7 @@ mod sampling;
 mod environment;
 mod touch;
 mod deaths;
+mod scarce;
 
 #[global_allocator]
 static ALLOC: heapledger::Alloc = heapledger::Alloc;
@@ -51,5 +52,6 @@ fn main() {
         environment::SCENARIOS,
         touch::SCENARIOS,
         deaths::SCENARIOS,
+        scarce::SCENARIOS,
     ]);
 }

@@ -19,6 +19,7 @@ pub(crate) struct Scenario {
     program: fn(),
     check: fn(Child),
     ignored: bool,
+    possible: fn() -> Result<(), &'static str>,
 }
 
 impl Scenario {
@@ -28,13 +29,33 @@ impl Scenario {
             program,
             check,
             ignored: false,
+            possible: || Ok(()),
         }
+    }
+
+    /// Not run where the machine does not let us, for a reason that is told.
+    pub(crate) const fn where_possible(
+        mut self,
+        possible: fn() -> Result<(), &'static str>,
+    ) -> Self {
+        self.possible = possible;
+        self
     }
 
     /// Not run unless asked for: for what is known to fail, with the reason.
     pub(crate) const fn ignored(mut self, _reason: &'static str) -> Self {
         self.ignored = true;
         self
+    }
+}
+
+fn is_possible(scenario: &Scenario) -> bool {
+    match (scenario.possible)() {
+        Ok(()) => true,
+        Err(why) => {
+            eprintln!("NOT RUN: {}: {why}", scenario.name);
+            false
+        }
     }
 }
 
@@ -52,7 +73,7 @@ pub(crate) fn main(scenarios: &[&'static [Scenario]]) {
             check(Child::of(name));
             Ok(())
         })
-        .with_ignored_flag(scenario.ignored)
+        .with_ignored_flag(scenario.ignored || !is_possible(scenario))
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
