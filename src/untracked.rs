@@ -3,6 +3,7 @@
 
 use allocator_api2::alloc::{AllocError, Allocator, Layout};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 const PAGE_BYTES: usize = 4096;
 
@@ -29,8 +30,89 @@ pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
     NonNull::new(address.cast())
 }
 
+/// What huge pages have on x86-64.
+const REGION_BYTES: usize = 2 << 20;
+/// Larger blocks would leave too much of a region unused.
+const IN_REGION_BYTES_MAX: usize = 256 << 10;
+/// As long as less than this was mapped, whole regions would be too much.
+const FEW_BYTES: usize = 4 << 20;
+
+/// Memory that all of is used soon, and visited at random: once there is much of it, it lies in
+/// huge pages, where the system has them. So a visit waits for no page tables, and the system
+/// need not bring each page by itself.
+#[derive(Debug)]
+pub(crate) struct DenseMemory {
+    /// The region that is given out, and in its low bits how much of it was; 0: there is none.
+    region: AtomicUsize,
+    /// What was mapped in all.
+    bytes: AtomicUsize,
+}
+
+impl DenseMemory {
+    pub(crate) const fn new() -> Self {
+        Self {
+            region: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// As [`map`].
+    pub(crate) fn map(&self, bytes: usize) -> Option<NonNull<u8>> {
+        let bytes = round_up(bytes);
+        let before = self.bytes.fetch_add(bytes, Relaxed);
+        if before < FEW_BYTES || bytes > IN_REGION_BYTES_MAX || cfg!(miri) {
+            return map(bytes);
+        }
+        let exchange = |old, new| {
+            let exchanged = self.region.compare_exchange(old, new, Relaxed, Relaxed);
+            exchanged.is_ok()
+        };
+        loop {
+            let region = self.region.load(Relaxed);
+            let end = region.next_multiple_of(REGION_BYTES);
+            if end - region >= bytes {
+                let rest = if end - region == bytes {
+                    0
+                } else {
+                    region + bytes
+                };
+                if exchange(region, rest) {
+                    return NonNull::new(std::ptr::with_exposed_provenance_mut(region));
+                }
+                continue;
+            }
+            let Some(fresh) = map_region() else {
+                return map(bytes);
+            };
+            if exchange(region, fresh.as_ptr().expose_provenance() + bytes) {
+                return Some(fresh);
+            }
+            // Another thread has mapped one.
+            // SAFETY: just mapped.
+            unsafe { unmap(fresh, REGION_BYTES) };
+        }
+    }
+}
+
+/// Maps a region at a multiple of its size.
+fn map_region() -> Option<NonNull<u8>> {
+    let block = map(2 * REGION_BYTES)?;
+    let before = block.as_ptr().align_offset(REGION_BYTES);
+    // SAFETY: parts of what was just mapped, whose rest is given back.
+    unsafe {
+        let region = block.add(before);
+        if before > 0 {
+            unmap(block, before);
+        }
+        unmap(region.add(REGION_BYTES), REGION_BYTES - before);
+        #[cfg(target_os = "linux")]
+        libc::madvise(region.as_ptr().cast(), REGION_BYTES, libc::MADV_HUGEPAGE);
+        Some(region)
+    }
+}
+
 /// # Safety
-/// `address` came from [`map`] with these `bytes`, and nothing uses it any more.
+/// `address` came from [`map`] or a [`DenseMemory`] with these `bytes`, and nothing uses it any more.
 pub(crate) unsafe fn unmap(address: NonNull<u8>, bytes: usize) {
     // SAFETY: the caller gives back a whole mapping that is out of use.
     unsafe { libc::munmap(address.as_ptr().cast(), round_up(bytes)) };
@@ -39,7 +121,7 @@ pub(crate) unsafe fn unmap(address: NonNull<u8>, bytes: usize) {
 /// Makes a mapping read as zero again and gives its pages back.
 ///
 /// # Safety
-/// `address` came from [`map`] with at least these `bytes`, and no thread
+/// `address` came from [`map`] or a [`DenseMemory`] with at least these `bytes`, and no thread
 /// reads or writes it during the call.
 pub(crate) unsafe fn zero(address: NonNull<u8>, bytes: usize) {
     if cfg!(miri) {

@@ -7,7 +7,7 @@
 //! elsewhere (some inner allocators place 8-byte blocks 8 bytes apart), and
 //! any whose leaf the system gave no memory for, go to [`OddBlocks`].
 
-use crate::record::chunks::{Chunks, Zeroable};
+use crate::record::chunks::{Chunks, DENSE, Zeroable};
 use crate::record::odd_blocks::OddBlocks;
 use crate::record::sites::SiteId;
 use crate::untracked;
@@ -255,8 +255,8 @@ impl BlockMap {
     #[cold]
     fn make_slot(&self, granule: usize) -> Option<&AtomicU32> {
         let directory = self.leaves.get_or_map(granule >> LEAF_BITS)?;
-        // SAFETY: zeroed atomics are valid.
-        let fresh = unsafe { untracked::map_zeroed::<Leaf>() }?;
+        // Zeroed atomics are valid.
+        let fresh = DENSE.map(size_of::<Leaf>())?.cast::<Leaf>();
         if directory
             .compare_exchange(null_mut(), fresh.as_ptr(), Release, Relaxed)
             .is_err()

@@ -2,13 +2,15 @@
 //! that readers need no lock.
 
 use crate::crash_file::CRASH_FILE;
-use crate::untracked;
+use crate::untracked::{self, DenseMemory};
 use std::fmt;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{
     AtomicPtr,
     Ordering::{Acquire, Relaxed, Release},
 };
+
+pub(crate) static DENSE: DenseMemory = DenseMemory::new();
 
 /// A type for which all-zero bytes are a valid value.
 ///
@@ -19,6 +21,8 @@ use std::sync::atomic::{
 pub(crate) unsafe trait Zeroable: Sync {
     /// Which of the tables that outlive the process an array of these is; 0: none.
     const KEPT_AS: u32 = 0;
+    /// Whether the elements of an array of these are used one after the other, all of them.
+    const IS_DENSE: bool = false;
 }
 
 /// The tables that outlive the process, by [`Zeroable::KEPT_AS`]; what they hold has one layout
@@ -75,7 +79,10 @@ impl<T: Zeroable, const DIRECTORY: usize, const CHUNK: usize> Chunks<T, DIRECTOR
     fn make_chunk(&self, index: usize) -> Option<&T> {
         let slot = self.directory.get(index / CHUNK)?;
         let bytes = CHUNK * size_of::<T>();
-        let fresh = untracked::map(bytes)?;
+        let fresh = match T::IS_DENSE {
+            true => DENSE.map(bytes),
+            false => untracked::map(bytes),
+        }?;
         if T::KEPT_AS != 0 {
             let which = (T::KEPT_AS, self.owner(), index / CHUNK);
             // SAFETY: just mapped, zeroed, and stays if it is published.

@@ -1,28 +1,49 @@
 //! A hash table for stacks that are met for the first time: one array, so that a look costs
 //! one line of memory, and so that it can be asked for ahead of time.
 
-use crate::untracked;
+use crate::untracked::{self, DenseMemory};
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+/// Apart from what is never given back, whose huge pages would be cut into pieces.
+static TABLES: DenseMemory = DenseMemory::new();
 
 /// What a table holds.
 ///
 /// # Safety
 /// Zeroed memory is a valid, free one.
 pub(crate) unsafe trait Entry: Copy + Send {
-    /// Where it is looked for, as many of the low bits as there are places.
-    fn place(&self) -> usize;
+    /// Where it is looked for, in parts of the whole table.
+    fn place(&self) -> Place;
     fn is_free(&self) -> bool;
 }
 
-/// A page.
-const BYTES_MIN: usize = 4096;
+/// So many 2^32th of a table from its beginning: so one that has grown has its entries in the
+/// same order, and growing reads and writes straight on.
+pub(crate) type Place = u32;
+
+#[inline(always)]
+fn index(place: Place, capacity: usize) -> usize {
+    ((u64::from(place) * capacity as u64) >> Place::BITS) as usize
+}
+
+#[inline(always)]
+fn next(at: usize, capacity: usize) -> usize {
+    if at + 1 == capacity { 0 } else { at + 1 }
+}
+
+const PAGE_BYTES: usize = 4096;
+
+/// A fifth of all entries stays free, so that looks are short.
+#[inline(always)]
+fn is_full(used: usize, capacity: usize) -> bool {
+    used * 5 > capacity * 4
+}
 
 pub(crate) struct OpenTable<E: Entry> {
     /// Dangling while there are none.
     entries: NonNull<E>,
-    /// A power of two, or 0.
     capacity: usize,
     used: usize,
     owned: PhantomData<E>,
@@ -62,18 +83,16 @@ impl<E: Entry> OpenTable<E> {
     }
 
     #[inline]
-    pub(crate) fn find(&self, place: usize, is_it: impl Fn(&E) -> bool) -> Option<E> {
+    pub(crate) fn find(&self, place: Place, is_it: impl Fn(&E) -> bool) -> Option<E> {
         let entries = self.entries();
-        let mask = entries.len().wrapping_sub(1);
-        let mut at = place & mask;
-        // A third of all entries are free, or there are none.
+        let mut at = index(place, entries.len());
         while let Some(entry) = entries.get(at)
             && !entry.is_free()
         {
             if is_it(entry) {
                 return Some(*entry);
             }
-            at = (at + 1) & mask;
+            at = next(at, entries.len());
         }
         None
     }
@@ -81,7 +100,7 @@ impl<E: Entry> OpenTable<E> {
     /// Makes room for one more.
     #[inline]
     pub(crate) fn reserve(&mut self) -> Result<(), NoMemory> {
-        match (self.used + 1) * 3 > self.capacity * 2 {
+        match is_full(self.used + 1, self.capacity) {
             true => self.grow(),
             false => Ok(()),
         }
@@ -90,8 +109,8 @@ impl<E: Entry> OpenTable<E> {
     #[cold]
     #[inline(never)]
     fn grow(&mut self) -> Result<(), NoMemory> {
-        let capacity = (self.capacity * 2).max(BYTES_MIN / size_of::<E>());
-        let entries = untracked::map(capacity * size_of::<E>()).ok_or(NoMemory)?;
+        let capacity = (self.capacity * 2).max(PAGE_BYTES / size_of::<E>());
+        let entries = TABLES.map(capacity * size_of::<E>()).ok_or(NoMemory)?;
         let mut grown = Self {
             entries: entries.cast(),
             capacity,
@@ -111,14 +130,13 @@ impl<E: Entry> OpenTable<E> {
     pub(crate) fn insert(&mut self, entry: E) {
         self.used += 1;
         let entries = self.entries_mut();
-        let mask = entries.len().wrapping_sub(1);
-        let mut at = entry.place() & mask;
-        while let Some(free) = entries.get_mut(at) {
-            if free.is_free() {
-                *free = entry;
+        let mut at = index(entry.place(), entries.len());
+        while let Some(place) = entries.get_mut(at) {
+            if place.is_free() {
+                *place = entry;
                 return;
             }
-            at = (at + 1) & mask;
+            at = next(at, entries.len());
         }
     }
 }
@@ -136,30 +154,29 @@ impl<E: Entry> Drop for OpenTable<E> {
 #[derive(Debug)]
 pub(crate) struct Hint<E> {
     entries: AtomicPtr<E>,
-    mask: AtomicUsize,
+    capacity: AtomicUsize,
 }
 
 impl<E: Entry> Hint<E> {
     pub(crate) const fn new() -> Self {
         Self {
             entries: AtomicPtr::new(null_mut()),
-            mask: AtomicUsize::new(0),
+            capacity: AtomicUsize::new(0),
         }
     }
 
     #[inline]
     pub(crate) fn set(&self, table: &OpenTable<E>) {
-        let mask = table.capacity.wrapping_sub(1);
-        if self.mask.load(Relaxed) != mask {
+        if self.capacity.load(Relaxed) != table.capacity {
             self.entries.store(table.entries.as_ptr(), Relaxed);
-            self.mask.store(mask, Relaxed);
+            self.capacity.store(table.capacity, Relaxed);
         }
     }
 
     /// Has the processor bring the line in which `place` begins, while this goes on.
     #[inline(always)]
-    pub(crate) fn fetch(&self, place: usize) {
-        let at = place & self.mask.load(Relaxed);
+    pub(crate) fn fetch(&self, place: Place) {
+        let at = index(place, self.capacity.load(Relaxed));
         let entry = self.entries.load(Relaxed).wrapping_add(at);
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         // SAFETY: reads nothing, and cannot fault, whatever the address.
@@ -182,8 +199,8 @@ mod tests {
 
     // SAFETY: two numbers.
     unsafe impl Entry for Number {
-        fn place(&self) -> usize {
-            self.0 as usize
+        fn place(&self) -> Place {
+            self.0
         }
 
         fn is_free(&self) -> bool {
@@ -201,19 +218,20 @@ mod tests {
             let mut model = HashMap::new();
             for (number, place) in (1..).zip(places) {
                 let is_it = |entry: &Number| entry.0 == place;
-                prop_assert_eq!(table.find(place as usize, is_it).map(|e| e.1), model.get(&place).copied());
+                prop_assert_eq!(table.find(place, is_it).map(|e| e.1), model.get(&place).copied());
                 if model.insert(place, number).is_none() {
                     table.reserve().unwrap();
                     table.insert(Number(place, number));
                 } else {
-                    model.insert(place, table.find(place as usize, is_it).unwrap().1);
+                    model.insert(place, table.find(place, is_it).unwrap().1);
                 }
             }
             for (place, number) in model {
-                let found = table.find(place as usize, |entry| entry.0 == place);
+                let found = table.find(place, |entry| entry.0 == place);
                 prop_assert_eq!(found, Some(Number(place, number)));
             }
-            prop_assert!(table.entries().iter().filter(|entry| entry.is_free()).count() * 3 >= table.capacity);
+            let free = table.entries().iter().filter(|entry| entry.is_free());
+            prop_assert!(free.count() * 5 >= table.capacity);
         }
     }
 }

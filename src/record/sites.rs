@@ -6,7 +6,7 @@ use crate::crash_file::CRASH_FILE;
 use crate::lock::SpinLock;
 use crate::record::chunks::{Chunks, Zeroable, kept};
 use crate::record::hashing::{spread, stripe_of};
-use crate::record::open_table::{Entry, OpenTable};
+use crate::record::open_table::{Entry, OpenTable, Place};
 use crate::record::site_counters::SiteCounters;
 use crate::record::site_max::{Joined, SharedMax};
 use crate::record::stack_tree::StackTree;
@@ -41,6 +41,7 @@ pub(crate) struct Site {
 // SAFETY: atomics, and a lock that is unlocked when zero.
 unsafe impl Zeroable for Site {
     const KEPT_AS: u32 = kept::SITES;
+    const IS_DENSE: bool = true;
 }
 
 // SAFETY: an atomic, for which zero is valid.
@@ -105,11 +106,17 @@ struct Keyed {
     site: Option<SiteId>,
 }
 
+/// By other bits than its stripe.
+#[inline(always)]
+fn place_of(key: u64) -> Place {
+    (key >> 32) as Place
+}
+
 // SAFETY: zero is no number.
 unsafe impl Entry for Keyed {
     #[inline(always)]
-    fn place(&self) -> usize {
-        self.key as usize
+    fn place(&self) -> Place {
+        place_of(self.key)
     }
 
     #[inline(always)]
@@ -161,7 +168,7 @@ impl Sites {
     fn site_in(stripe: &OpenTable<Keyed>, stack: &Stack<'_>) -> Option<SiteId> {
         let (key, check) = (stack.key, stack.check);
         let is_it = |entry: &Keyed| entry.key == key && entry.check == check;
-        stripe.find(key as usize, is_it)?.site
+        stripe.find(place_of(key), is_it)?.site
     }
 
     /// Makes sites whose stacks lead through these addresses be found no more.

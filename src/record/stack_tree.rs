@@ -5,7 +5,7 @@ use crate::capture::walk::{Stack, extend};
 use crate::lock::SpinLock;
 use crate::record::chunks::{Chunks, Zeroable, kept};
 use crate::record::hashing::spread;
-use crate::record::open_table::{Entry, Hint, OpenTable};
+use crate::record::open_table::{Entry, Hint, OpenTable, Place};
 use crate::record::snapshot::Node;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
@@ -27,6 +27,7 @@ pub(crate) struct Slot {
 // SAFETY: atomics, for which zero is valid.
 unsafe impl Zeroable for Slot {
     const KEPT_AS: u32 = kept::NODES;
+    const IS_DENSE: bool = true;
 }
 
 impl Slot {
@@ -65,8 +66,8 @@ struct Numbered {
 // SAFETY: zero is no number.
 unsafe impl Entry for Numbered {
     #[inline(always)]
-    fn place(&self) -> usize {
-        self.tag as usize
+    fn place(&self) -> Place {
+        self.tag
     }
 
     #[inline(always)]
@@ -129,7 +130,7 @@ impl StackTree {
                 false => frame.prefix_hash(),
             };
             let path = PathHash::of(hash);
-            self.stripes[path.stripe()].hint.fetch(path.tag() as usize);
+            self.stripes[path.stripe()].hint.fetch(path.tag());
         }
         hash = 0;
         for frame in fresh {
@@ -151,7 +152,7 @@ impl StackTree {
         let is_it = |entry: &Numbered| {
             entry.tag == tag && self.node(entry.number) == Node { parent, address }
         };
-        if let Some(found) = table.find(tag as usize, is_it) {
+        if let Some(found) = table.find(tag, is_it) {
             return Some(found.number);
         }
         table.reserve().ok()?;
