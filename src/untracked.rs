@@ -171,3 +171,40 @@ unsafe impl Allocator for Untracked {
         unsafe { unmap(block, layout.size().max(1)) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also of threads that ask for a new region at the same time.
+    #[test]
+    fn pieces_of_dense_memory_are_zeroed_and_apart() {
+        const PIECES: usize = if cfg!(miri) { 4 } else { 64 };
+        const BYTES: usize = 96 << 10;
+        let memory = DenseMemory::new();
+        // SAFETY: its last byte.
+        let ends = |piece: NonNull<u8>| [piece, unsafe { piece.add(BYTES - 1) }];
+        std::thread::scope(|scope| {
+            for thread in 1..=4_u8 {
+                let memory = &memory;
+                scope.spawn(move || {
+                    let pieces: Vec<_> = (0..PIECES).map(|_| memory.map(BYTES).unwrap()).collect();
+                    for end in pieces.iter().flat_map(|piece| ends(*piece)) {
+                        // SAFETY: a piece of this thread's own.
+                        unsafe {
+                            assert_eq!(end.read(), 0);
+                            end.write(thread);
+                        }
+                    }
+                    for piece in pieces {
+                        // SAFETY: as above; each is given back once.
+                        unsafe {
+                            assert_eq!(ends(piece).map(|end| end.read()), [thread; 2]);
+                            unmap(piece, BYTES);
+                        }
+                    }
+                });
+            }
+        });
+    }
+}

@@ -396,6 +396,35 @@ fn a_frame_pointer_passed_on_tells_stacks_apart() {
     assert_eq!(captured(far), [201, 101, 1]);
 }
 
+/// Whatever other stacks begin at the same place in between; until one word is another.
+#[test]
+fn stacks_that_come_back_are_known_without_a_walk() {
+    let mut machine = Machine::new();
+    machine.call(1, 1);
+    let walker = walker(MEMO_FRAMES);
+    let mut tag_of = |site: u64, tag: u32| {
+        machine.call(2, site);
+        machine.call(4, 1);
+        let start = machine.registers();
+        let here = Door::at(start.sp, start.fp);
+        let known = walker.tag_of(here, &machine.memory);
+        if known.is_none() {
+            walker.capture(start, &machine.memory, &Table, |_| 0);
+            walker.remember(here, tag);
+        }
+        machine.ret();
+        machine.ret();
+        known
+    };
+    for round in 0..4 {
+        for site in 1..=3 {
+            let known = (round >= 2).then_some(site);
+            assert_eq!(tag_of(site.into(), site), known, "round {round}");
+        }
+    }
+    assert_eq!(tag_of(4, 4), None);
+}
+
 #[test]
 fn where_no_rule_fits_the_platforms_stack_is_taken() {
     struct Misfit;

@@ -213,7 +213,7 @@ mod tests {
         #[test]
         fn holds_what_was_put_in(places in prop::collection::vec(prop_oneof![
             0_u32..40, u32::MAX - 20..u32::MAX, any::<u32>(),
-        ], 0..3000)) {
+        ], 0..1200)) {
             let mut table = OpenTable::new();
             let mut model = HashMap::new();
             for (number, place) in (1..).zip(places) {
