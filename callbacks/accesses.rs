@@ -1,9 +1,9 @@
 //! One access: whose bytes they are, how many, and which were never written before.
 
-use crate::counters::{self, Table, add_distinct, add_read, add_written, own_table};
+use crate::counters::{self, Table, add_first, add_read, add_written, own_table};
 use crate::histograms;
 use crate::shadow::{REGION_BYTES, Region, Tag, each_region, region_of};
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 // Of the next two, every path ends in a call that needs no stack frame of theirs, so
 // that the shortest saves no register.
@@ -54,7 +54,7 @@ pub(crate) fn store<const BYTES: usize>(address: usize) {
 #[inline(never)]
 fn store_first<const BYTES: usize>(region: Region, tag: Tag, address: usize, table: &Table) {
     let first = mark_short(region, address, BYTES);
-    table.add_distinct(tag, first, 0);
+    table.add_first(tag, first);
     if tag.has(Tag::HISTOGRAM) {
         histograms::count::<BYTES>(table, tag, address);
     }
@@ -73,7 +73,7 @@ fn load_among_many(tag: Tag, address: usize, bytes: usize) {
 #[inline(never)]
 fn store_among_many(tag: Tag, address: usize, bytes: usize) {
     add_written(tag, bytes);
-    add_distinct(tag, mark_written(address, bytes), 0);
+    add_first(tag, mark_written(address, bytes));
     histograms::count_range(tag, address, bytes);
 }
 
@@ -126,16 +126,40 @@ fn is_written(region: Region, address: usize, bytes: usize) -> bool {
 /// As [`mark_written`], of up to [`SHORT_BYTES`] bytes.
 #[inline(always)]
 fn mark_short(region: Region, address: usize, bytes: usize) -> u32 {
-    if counters::are_many() || address & (REGION_BYTES - 1) > REGION_BYTES - 64 {
-        return mark_written(address, bytes);
+    match can_mark_words(address) {
+        true => mark_words(region, address, bytes),
+        false => mark_written(address, bytes),
     }
-    let word = region.written_long_word(address);
-    let missing = short_bits(address, bytes) & !word;
-    region.set_written_long_word(address, word | missing);
-    match missing == short_bits(address, bytes) {
-        true => bytes as u32,
-        false => missing.count_ones(),
+}
+
+/// Whether no other thread sets bits, and the region does not end here.
+#[inline(always)]
+fn can_mark_words(address: usize) -> bool {
+    !counters::are_many() && address & (REGION_BYTES - 1) <= REGION_BYTES - 128
+}
+
+/// As [`mark_written`], of up to [`SHORT_BYTES`] bytes where [`can_mark_words`]. Words are
+/// read as they were written: the processor need not wait for one that it has just written.
+#[inline(always)]
+fn mark_words(region: Region, address: usize, bytes: usize) -> u32 {
+    let (bits, place) = ((1_u64 << bytes) - 1, address & 63);
+    let missing = mark_word(region.written_64(address), bits << place);
+    if place + bytes <= 64 {
+        return match missing == bits << place {
+            true => bytes as u32,
+            false => missing.count_ones(),
+        };
     }
+    let rest = mark_word(region.written_64(address + 64), bits >> (64 - place));
+    missing.count_ones() + rest.count_ones()
+}
+
+/// Sets bits; returns those that were not.
+#[inline(always)]
+fn mark_word(word: &AtomicU64, bits: u64) -> u64 {
+    let before = word.load(Relaxed);
+    word.store(before | bits, Relaxed);
+    bits & !before
 }
 
 #[inline(never)]
@@ -145,8 +169,18 @@ fn store_range_first(tag: Tag, address: usize, bytes: usize) {
         _ => mark_written(address, bytes),
     };
     if first != 0 {
-        add_distinct(tag, first, 0);
+        add_first(tag, first);
     }
+}
+
+/// The tags of what is copied to and from.
+#[inline(always)]
+pub(crate) fn tags_of_copy(to: usize, from: usize) -> (Tag, Tag) {
+    let tag = |address| match region_of(address) {
+        Some(region) => region.tag(address),
+        None => Tag::NONE,
+    };
+    (tag(to), tag(from))
 }
 
 /// The program copies `bytes`, which are as many as a value has: at most
@@ -156,23 +190,18 @@ pub(crate) fn copy_value(to: usize, from: usize, bytes: usize) -> bool {
     let Some(table) = own_table() else {
         return false;
     };
-    let (to_region, from_region) = (region_of(to), region_of(from));
-    let tag_in = |region: Option<Region>, address| match region {
-        Some(region) => region.tag(address),
-        None => Tag::NONE,
-    };
-    let (to_tag, from_tag) = (tag_in(to_region, to), tag_in(from_region, from));
+    let (to_tag, from_tag) = tags_of_copy(to, from);
     if (to_tag.0 | from_tag.0) & Tag::HISTOGRAM != 0 {
         return false;
     }
-    if let Some(region) = to_region
-        && to_tag != Tag::NONE
+    if to_tag != Tag::NONE
+        && let Some(region) = region_of(to)
     {
         if !is_written(region, to, bytes) {
-            if counters::are_many() {
+            if !can_mark_words(to) {
                 return false;
             }
-            table.add_distinct(to_tag, mark_short(region, to, bytes), 0);
+            table.add_first(to_tag, mark_words(region, to, bytes));
         }
         table.add_written(to_tag, bytes);
     }

@@ -3,9 +3,11 @@
 
 use crate::accesses::mark_written;
 use crate::canary::{self, kind};
-use crate::counters::{add_read, add_written};
+use crate::counters::{self, add_read, add_written};
 use crate::histograms;
-use crate::shadow::{CHUNK_BYTES, GRANULE_BYTES, Region, Tag, each_region, make_region, region_of};
+use crate::shadow::{
+    CHUNK_BYTES, GRANULE_BYTES, REGION_BYTES, Region, Tag, each_region, make_region, region_of,
+};
 use crate::shared::{Content, FEW_KEPT, Moving};
 use crate::system::{self, PAGE_BYTES};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -54,7 +56,73 @@ pub(crate) unsafe fn allocated(address: usize, bytes: usize, site: usize, conten
 }
 
 /// Puts a block in, with no byte written. False: refused.
-fn put(address: usize, bytes: usize, mut tag: u32) -> bool {
+#[inline(always)]
+fn put(address: usize, bytes: usize, tag: u32) -> bool {
+    if bytes <= SMALL_BYTES && put_small(address, bytes, tag) {
+        return true;
+    }
+    put_any(address, bytes, tag)
+}
+
+/// Most blocks are no larger.
+const SMALL_BYTES: usize = 512;
+
+/// As [`put`], if nothing is out of the ordinary. False: nothing was done.
+#[inline(always)]
+fn put_small(address: usize, bytes: usize, mut tag: u32) -> bool {
+    let Some(region) = region_of(address) else {
+        return false;
+    };
+    let in_region = address & (REGION_BYTES - 1);
+    if address % GRANULE_BYTES != 0
+        || in_region > REGION_BYTES - 2 * SMALL_BYTES
+        || GRANULES_ARE_SHARED.load(Relaxed)
+        || counters::are_many()
+        || bytes == 0
+    {
+        return false;
+    }
+    let used = region.used(address);
+    if used.load(Relaxed) == 0 || region.used(address + bytes).load(Relaxed) == 0 {
+        return false;
+    }
+    let step = match tag & Tag::HISTOGRAM {
+        0 => 0,
+        _ => 1 << Tag::GRANULE_SHIFT,
+    };
+    let (end, mut at) = (address + bytes, address);
+    let tags = region.tag_at(address).as_ptr();
+    for granule in 0..bytes.div_ceil(GRANULE_BYTES) {
+        // SAFETY: as in `put_any`.
+        unsafe { tags.add(granule).write(tag) };
+        tag = tag.wrapping_add(step);
+    }
+    // The bits of the block's bytes are 0 then, those of the rest of its last granule 1.
+    while at < end {
+        let word = region.written_64(at);
+        let from_here = !0 << (at & 63);
+        let next = (at | 63) + 1;
+        let (here, rest) = match next <= end {
+            true => (from_here, 0),
+            false => {
+                let behind = !0 << (end & 63);
+                let granules = end.next_multiple_of(GRANULE_BYTES);
+                let behind_granules = match granules & 63 {
+                    0 => 0,
+                    place => !0_u64 << place,
+                };
+                (from_here & !behind_granules, behind & !behind_granules)
+            }
+        };
+        word.store(word.load(Relaxed) & !here | rest, Relaxed);
+        at = next;
+    }
+    true
+}
+
+/// As [`put`].
+#[inline(never)]
+fn put_any(address: usize, bytes: usize, mut tag: u32) -> bool {
     let last = address + bytes.max(1) - 1;
     let (Some(first_region), Some(last_region)) = (make_region(address), make_region(last)) else {
         REFUSED.fetch_add(1, Relaxed);

@@ -5,7 +5,7 @@
 //! callback told of, was written without one. (A byte that was written with what was
 //! there already is not found: a lower bound.)
 
-use crate::counters::{add_distinct, add_written};
+use crate::counters::{add_first, add_untold, add_written};
 use crate::shadow::{GRANULE_BYTES, Region, Tag, each_region, region_of};
 use core::arch::x86_64::{
     __m128i, _mm_cmpeq_epi8, _mm_load_si128, _mm_movemask_epi8, _mm_set1_epi64x,
@@ -41,16 +41,23 @@ pub(crate) unsafe fn fill(address: usize, bytes: usize, kind: u32) {
     let filling = filling(kind);
     let end = address + bytes;
     let mut at = address;
+    // SAFETY: between the caller's first byte and the end, here and below.
+    let put_byte = |at: usize| unsafe { (at as *mut u8).write((filling >> (at % 8 * 8)) as u8) };
+    while at < end && at % 8 != 0 {
+        put_byte(at);
+        at += 1;
+    }
+    while end - at >= 16 {
+        unsafe { (at as *mut [u64; 2]).write_unaligned([filling; 2]) };
+        at += 16;
+    }
+    if end - at >= 8 {
+        unsafe { (at as *mut u64).write(filling) };
+        at += 8;
+    }
     while at < end {
-        if at % 8 == 0 && end - at >= 8 {
-            // SAFETY: the caller's promise.
-            unsafe { (at as *mut u64).write(filling) };
-            at += 8;
-        } else {
-            // SAFETY: the caller's promise.
-            unsafe { (at as *mut u8).write((filling >> (at % 8 * 8)) as u8) };
-            at += 1;
-        }
+        put_byte(at);
+        at += 1;
     }
 }
 
@@ -126,7 +133,8 @@ pub(crate) fn mark_untold(region: Region, granule: usize, bytes: u16) -> u32 {
 
 pub(crate) fn count(tag: Tag, untold: u32) {
     if untold != 0 {
-        add_distinct(tag, untold, untold);
+        add_first(tag, untold);
+        add_untold(tag, untold);
         add_written(tag, untold as usize);
     }
 }

@@ -14,18 +14,13 @@ use core::sync::atomic::{
 /// Numbers that a site can have.
 pub(crate) const MAX_SITES: usize = 1 << 22;
 
-/// Bytes that a site's blocks were read and written, as told by callbacks.
-#[repr(C)]
-pub(crate) struct Accesses {
+/// What was done to a site's blocks, in bytes: half a cache line.
+#[repr(C, align(32))]
+pub(crate) struct Counts {
     pub(crate) read: AtomicU64,
     pub(crate) written: AtomicU64,
-}
-
-/// Distinct bytes of a site's blocks.
-#[repr(C)]
-pub(crate) struct Distinct {
-    /// Written at least once.
-    pub(crate) written: AtomicU64,
+    /// Distinct bytes written at least once.
+    pub(crate) distinct: AtomicU64,
     /// Of those, bytes that have changed, but that no callback told of.
     pub(crate) untold: AtomicU64,
 }
@@ -33,8 +28,7 @@ pub(crate) struct Distinct {
 /// A thread's counts. Zeroed memory is a thread that has touched nothing.
 #[repr(C)]
 pub(crate) struct Table {
-    pub(crate) accesses: [Accesses; MAX_SITES],
-    pub(crate) distinct: [Distinct; MAX_SITES],
+    pub(crate) counts: [Counts; MAX_SITES],
     pub(crate) histograms: [AtomicPtr<u16>; MAX_SITES],
     next: AtomicPtr<Table>,
     in_use: AtomicU32,
@@ -140,13 +134,21 @@ pub(crate) fn add_written(tag: Tag, bytes: usize) {
     }
 }
 
-/// Of `tag`'s site, `written` more bytes were written for the first time; of which
-/// no callback told `untold`.
+/// Of `tag`'s site, so many more bytes were written for the first time.
 #[inline(always)]
-pub(crate) fn add_distinct(tag: Tag, written: u32, untold: u32) {
+pub(crate) fn add_first(tag: Tag, bytes: u32) {
     match own_table() {
-        Some(own) => own.add_distinct(tag, written, untold),
-        None => add_shared(tag, [0, 0, written as usize, untold as usize]),
+        Some(own) => own.add_first(tag, bytes),
+        None => add_shared(tag, [0, 0, bytes as usize, 0]),
+    }
+}
+
+/// They were, and no callback told of it.
+#[inline(always)]
+pub(crate) fn add_untold(tag: Tag, bytes: u32) {
+    match own_table() {
+        Some(own) => own.add_untold(tag, bytes),
+        None => add_shared(tag, [0, 0, 0, bytes as usize]),
     }
 }
 
@@ -154,14 +156,13 @@ pub(crate) fn add_distinct(tag: Tag, written: u32, untold: u32) {
 #[inline(never)]
 fn add_shared(tag: Tag, more: [usize; 4]) {
     if let Some(table) = shared_table() {
-        let accesses = table.accesses_of(tag);
-        let distinct = table.distinct_of(tag);
-        let counts = [
-            &accesses.read,
-            &accesses.written,
-            &distinct.written,
-            &distinct.untold,
-        ];
+        let Counts {
+            read,
+            written,
+            distinct,
+            untold,
+        } = table.counts_of(tag);
+        let counts = [read, written, distinct, untold];
         for (count, more) in counts.into_iter().zip(more) {
             if more != 0 {
                 count.fetch_add(more as u64, Relaxed);
@@ -241,39 +242,38 @@ fn add(count: &AtomicU64, more: u64) {
 
 impl Table {
     #[inline(always)]
-    pub(crate) fn accesses_of(&self, tag: Tag) -> &Accesses {
-        const { assert!(size_of::<Accesses>() == 1 << Tag::SITE_SHIFT) };
-        // SAFETY: as it stands, a tag's number is the offset of its counters.
+    pub(crate) fn counts_of(&self, tag: Tag) -> &Counts {
+        const { assert!(size_of::<Counts>() == 2 << Tag::SITE_SHIFT) };
+        // SAFETY: as it stands, a tag's number is half the offset of its counts.
         unsafe {
             &*self
-                .accesses
+                .counts
                 .as_ptr()
                 .cast::<u8>()
-                .add((tag.0 & Tag::SITE) as usize)
-                .cast::<Accesses>()
+                .add((tag.0 & Tag::SITE) as usize * 2)
+                .cast::<Counts>()
         }
     }
 
     #[inline(always)]
-    pub(crate) fn distinct_of(&self, tag: Tag) -> &Distinct {
-        &self.distinct[tag.site()]
-    }
-
-    #[inline(always)]
     pub(crate) fn add_read(&self, tag: Tag, bytes: usize) {
-        add(&self.accesses_of(tag).read, bytes as u64);
+        add(&self.counts_of(tag).read, bytes as u64);
     }
 
     #[inline(always)]
     pub(crate) fn add_written(&self, tag: Tag, bytes: usize) {
-        add(&self.accesses_of(tag).written, bytes as u64);
+        add(&self.counts_of(tag).written, bytes as u64);
+    }
+
+    /// Written for the first time.
+    #[inline(always)]
+    pub(crate) fn add_first(&self, tag: Tag, bytes: u32) {
+        add(&self.counts_of(tag).distinct, u64::from(bytes));
     }
 
     #[inline(always)]
-    pub(crate) fn add_distinct(&self, tag: Tag, written: u32, untold: u32) {
-        let distinct = self.distinct_of(tag);
-        add(&distinct.written, u64::from(written));
-        add(&distinct.untold, u64::from(untold));
+    pub(crate) fn add_untold(&self, tag: Tag, bytes: u32) {
+        add(&self.counts_of(tag).untold, u64::from(bytes));
     }
 
     #[inline(always)]

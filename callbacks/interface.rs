@@ -101,10 +101,11 @@ extern "C" fn heapledger_exact_site(site: u32) -> SiteSum {
     let site = site as usize & (counters::MAX_SITES - 1);
     let mut sum = SiteSum::default();
     for table in tables() {
-        sum.read += table.accesses[site].read.load(Relaxed);
-        sum.written += table.accesses[site].written.load(Relaxed);
-        sum.distinct += table.distinct[site].written.load(Relaxed);
-        sum.untold += table.distinct[site].untold.load(Relaxed);
+        let counts = &table.counts[site];
+        sum.read += counts.read.load(Relaxed);
+        sum.written += counts.written.load(Relaxed);
+        sum.distinct += counts.distinct.load(Relaxed);
+        sum.untold += counts.untold.load(Relaxed);
     }
     sum
 }

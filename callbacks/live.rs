@@ -31,6 +31,12 @@ pub(crate) fn scan() {
 }
 
 fn scan_page(region: Region, address: usize, page: *mut u8) {
+    if !(0..PAGE_BYTES)
+        .step_by(64)
+        .any(|at| region.has_tags_in_64(address + at))
+    {
+        return;
+    }
     let granules = (0..PAGE_BYTES).step_by(GRANULE_BYTES);
     let is_filled = |granule: &usize| {
         let tag = region.tag(address + granule);

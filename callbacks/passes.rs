@@ -46,44 +46,87 @@ unsafe extern "C" {
     fn __real_memset(to: *mut u8, value: i32, bytes: usize) -> *mut u8;
 }
 
-/// A copy that a program without callbacks would mostly make in place: of a value.
-/// Whatever takes longer is left to `otherwise`, by a jump: this saves no register.
+type Copy = unsafe extern "C" fn(*mut u8, *const u8, usize) -> *mut u8;
+
+// Each of the next three leaves what takes longer to another one, by a jump: so it saves
+// no register.
+
+/// A copy, most often of a value, and from the stack to the stack.
+///
+/// # Safety
+/// As for `memmove`, of which `counted` is the sequel.
+#[inline(always)]
+unsafe fn copy(to: *mut u8, from: *const u8, bytes: usize, counted: Copy, real: Copy) -> *mut u8 {
+    let (to_tag, from_tag) = accesses::tags_of_copy(to as usize, from as usize);
+    if to_tag.0 | from_tag.0 != 0 || copies::are_heard() {
+        // SAFETY: the caller's promise.
+        return unsafe { counted(to, from, bytes) };
+    }
+    if bytes > VALUE_BYTES {
+        // SAFETY: the caller's promise.
+        return unsafe { real(to, from, bytes) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { move_value(to, from, bytes) }
+}
+
+/// As [`copy`], to or from a block.
 ///
 /// # Safety
 /// As for `memmove`.
 #[inline(always)]
-unsafe fn copy_value(
-    to: *mut u8,
-    from: *const u8,
-    bytes: usize,
-    otherwise: unsafe extern "C" fn(*mut u8, *const u8, usize) -> *mut u8,
-) -> *mut u8 {
-    if !(8..=SHORT_BYTES).contains(&bytes)
+unsafe fn copy_of_block(to: *mut u8, from: *const u8, bytes: usize, otherwise: Copy) -> *mut u8 {
+    if !(1..=SHORT_BYTES).contains(&bytes)
         || copies::are_heard()
         || !accesses::copy_value(to as usize, from as usize, bytes)
     {
         // SAFETY: the caller's promise.
         return unsafe { otherwise(to, from, bytes) };
     }
-    // SAFETY: the caller's promise. Everything is read before anything is written.
+    // SAFETY: the caller's promise.
+    unsafe { move_value(to, from, bytes) }
+}
+
+const VALUE_BYTES: usize = 64;
+const _: () = assert!(SHORT_BYTES <= VALUE_BYTES);
+
+/// Copies up to [`VALUE_BYTES`]. Everything is read before anything is written.
+///
+/// # Safety
+/// As for `memmove`.
+#[inline(always)]
+unsafe fn move_value(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
+    /// # Safety
+    /// As for `memmove`, of the size of one `T` to that of two.
+    #[inline(always)]
+    unsafe fn both_ends<T: core::marker::Copy>(to: *mut u8, from: *const u8, bytes: usize) {
+        let end = bytes - size_of::<T>();
+        // SAFETY: the caller's promise.
+        unsafe {
+            let first = from.cast::<T>().read_unaligned();
+            let last = from.add(end).cast::<T>().read_unaligned();
+            to.cast::<T>().write_unaligned(first);
+            to.add(end).cast::<T>().write_unaligned(last);
+        }
+    }
+    // SAFETY: the caller's promise.
     unsafe {
-        if bytes > 32 {
-            let [a, b] = [0, 16].map(|at| from.add(at).cast::<__m128i>().read_unaligned());
-            let [c, d] = [32, 16].map(|at| from.add(bytes - at).cast::<__m128i>().read_unaligned());
-            to.cast::<__m128i>().write_unaligned(a);
-            to.add(16).cast::<__m128i>().write_unaligned(b);
-            to.add(bytes - 32).cast::<__m128i>().write_unaligned(c);
-            to.add(bytes - 16).cast::<__m128i>().write_unaligned(d);
-        } else if bytes >= 16 {
-            let first = from.cast::<__m128i>().read_unaligned();
-            let last = from.add(bytes - 16).cast::<__m128i>().read_unaligned();
-            to.cast::<__m128i>().write_unaligned(first);
-            to.add(bytes - 16).cast::<__m128i>().write_unaligned(last);
-        } else {
-            let first = from.cast::<u64>().read_unaligned();
-            let last = from.add(bytes - 8).cast::<u64>().read_unaligned();
-            to.cast::<u64>().write_unaligned(first);
-            to.add(bytes - 8).cast::<u64>().write_unaligned(last);
+        match bytes {
+            33.. => {
+                let read = |at: usize| from.add(at).cast::<__m128i>().read_unaligned();
+                let (a, b, c, d) = (read(0), read(16), read(bytes - 32), read(bytes - 16));
+                let write = |at: usize, lane| to.add(at).cast::<__m128i>().write_unaligned(lane);
+                write(0, a);
+                write(16, b);
+                write(bytes - 32, c);
+                write(bytes - 16, d);
+            }
+            16.. => both_ends::<__m128i>(to, from, bytes),
+            8.. => both_ends::<u64>(to, from, bytes),
+            4.. => both_ends::<u32>(to, from, bytes),
+            2.. => both_ends::<u16>(to, from, bytes),
+            1 => to.write(from.read()),
+            0 => {}
         }
     }
     to
@@ -92,13 +135,25 @@ unsafe fn copy_value(
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __asan_memcpy(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
     // SAFETY: the caller's promises are those of the real one.
-    unsafe { copy_value(to, from, bytes, memcpy) }
+    unsafe { copy(to, from, bytes, memcpy_of_block, __real_memcpy) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __asan_memmove(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
     // SAFETY: as above.
-    unsafe { copy_value(to, from, bytes, memmove) }
+    unsafe { copy(to, from, bytes, memmove_of_block, __real_memmove) }
+}
+
+#[inline(never)]
+unsafe extern "C" fn memcpy_of_block(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
+    // SAFETY: as above.
+    unsafe { copy_of_block(to, from, bytes, memcpy) }
+}
+
+#[inline(never)]
+unsafe extern "C" fn memmove_of_block(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
+    // SAFETY: as above.
+    unsafe { copy_of_block(to, from, bytes, memmove) }
 }
 
 #[inline(never)]

@@ -96,8 +96,6 @@ fn make_region_slowly(address: usize) -> Option<Region> {
     if fresh.is_null() {
         return None;
     }
-    // SAFETY: just mapped.
-    unsafe { system::prefer_large_pages(fresh, MAPPING_BYTES) };
     let slot = &ROOT[(address >> REGION_BITS) & (REGIONS - 1)];
     if slot
         .compare_exchange(null_mut(), fresh, AcqRel, Acquire)
@@ -162,13 +160,6 @@ impl Region {
         value
     }
 
-    /// Overwrites what [`Self::written_long_word`] reads: no other thread may set bits.
-    #[inline(always)]
-    pub(crate) fn set_written_long_word(self, address: usize, word: u64) {
-        // SAFETY: behind the last bit there is slack.
-        unsafe { self.written(address).cast::<u64>().write_unaligned(word) };
-    }
-
     /// The bits of the 8 bytes that `address` is among.
     #[inline(always)]
     pub(crate) fn written_byte(self, address: usize) -> &'static AtomicU8 {
@@ -187,11 +178,19 @@ impl Region {
         }
     }
 
-    /// The bits of the 64 bytes from `address`, a multiple of 64, on.
+    /// The bits of the 64 bytes that `address` is among.
     #[inline(always)]
     pub(crate) fn written_64(self, address: usize) -> &'static AtomicU64 {
-        // SAFETY: as above.
-        unsafe { &*self.written(address).cast::<AtomicU64>() }
+        // SAFETY: as above; they are 8 bytes at a multiple of 8.
+        unsafe { &*self.written(address & !63).cast::<AtomicU64>() }
+    }
+
+    /// The tags of the four granules that `address` is among, as one number.
+    #[inline(always)]
+    pub(crate) fn has_tags_in_64(self, address: usize) -> bool {
+        let tags = self.tag_at(address & !63).as_ptr().cast::<AtomicU64>();
+        // SAFETY: 16 bytes of the map of tags, at a multiple of 16.
+        unsafe { (*tags).load(Relaxed) | (*tags.add(1)).load(Relaxed) != 0 }
     }
 
     /// Whether there were ever blocks in the chunk that begins at `address`.

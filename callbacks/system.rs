@@ -11,7 +11,6 @@ const GETPID: usize = 39;
 const PROT_READ_WRITE: usize = 3;
 const MAP_PRIVATE_ANONYMOUS_NORESERVE: usize = 0x4022;
 const MADV_DONTNEED: usize = 4;
-const MADV_HUGEPAGE: usize = 14;
 
 pub(crate) const PAGE_BYTES: usize = 4096;
 
@@ -56,16 +55,6 @@ pub(crate) fn map(bytes: usize) -> *mut u8 {
         -4095..=0 => core::ptr::null_mut(),
         address => address as *mut u8,
     }
-}
-
-/// Asks for large pages in a mapping. Without them it works as well.
-///
-/// # Safety
-/// `address` came from [`map`] with these `bytes`.
-#[cold]
-pub(crate) unsafe fn prefer_large_pages(address: *mut u8, bytes: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { call(MADVISE, [address as usize, bytes, MADV_HUGEPAGE, 0, 0, 0]) };
 }
 
 /// # Safety
