@@ -74,7 +74,7 @@ fn put_small(address: usize, bytes: usize, mut tag: u32) -> bool {
         return false;
     };
     let in_region = address & (REGION_BYTES - 1);
-    if address % GRANULE_BYTES != 0
+    if !address.is_multiple_of(GRANULE_BYTES)
         || in_region > REGION_BYTES - 2 * SMALL_BYTES
         || GRANULES_ARE_SHARED.load(Relaxed)
         || counters::are_many()
@@ -128,12 +128,12 @@ fn put_any(address: usize, bytes: usize, mut tag: u32) -> bool {
         REFUSED.fetch_add(1, Relaxed);
         return false;
     };
-    if address % GRANULE_BYTES != 0 {
+    if !address.is_multiple_of(GRANULE_BYTES) {
         GRANULES_ARE_SHARED.store(true, Relaxed);
         tag |= Tag::BEGINS_LATE;
     }
     if GRANULES_ARE_SHARED.load(Relaxed)
-        && (address % 8 != 0
+        && (!address.is_multiple_of(8)
             || first_region.tag(address) != Tag::NONE
             || last_region.tag(last) != Tag::NONE)
     {
@@ -194,7 +194,7 @@ fn mark_used(region: Region, address: usize, bytes: usize) {
 /// The tag of the block that begins at `address`, if it is in the shadow.
 fn tag_of_block(address: usize) -> Option<Tag> {
     let tag = region_of(address)?.tag(address);
-    let begins_late = address % GRANULE_BYTES != 0;
+    let begins_late = !address.is_multiple_of(GRANULE_BYTES);
     (tag != Tag::NONE && tag.has(Tag::BEGINS_LATE) == begins_late).then_some(tag)
 }
 
@@ -310,7 +310,7 @@ pub(crate) unsafe fn put_back(moving: *mut Moving, address: usize, bytes: usize,
 /// `into` has room for a bit a byte.
 unsafe fn save_written(address: usize, bytes: usize, into: *mut u8) {
     let mut into = into;
-    if address % 8 != 0 {
+    if !address.is_multiple_of(8) {
         for first in (0..bytes).step_by(8) {
             let mut bits = 0;
             for at in first..bytes.min(first + 8) {
@@ -352,7 +352,7 @@ unsafe fn restore_written(address: usize, bytes: usize, from: *const u8) {
         let bits = unsafe { from.add(first / 8).read() };
         let wanted = (bytes - first).min(8);
         let bits = bits & 0xFF_u8 >> (8 - wanted);
-        if address % 8 == 0
+        if address.is_multiple_of(8)
             && let Some(region) = region_of(address + first)
         {
             let place = region.written_byte(address + first);
@@ -408,7 +408,7 @@ unsafe fn zero(place: *mut u8, bytes: usize) {
             }
             return;
         }
-        while at as usize % 8 != 0 {
+        while !(at as usize).is_multiple_of(8) {
             at.cast::<u16>().write(0);
             at = at.add(2);
         }

@@ -41,17 +41,19 @@ pub(crate) unsafe fn fill(address: usize, bytes: usize, kind: u32) {
     let filling = filling(kind);
     let end = address + bytes;
     let mut at = address;
-    // SAFETY: between the caller's first byte and the end, here and below.
+    // SAFETY: of a place between the caller's first byte and the end.
     let put_byte = |at: usize| unsafe { (at as *mut u8).write((filling >> (at % 8 * 8)) as u8) };
-    while at < end && at % 8 != 0 {
+    while at < end && !at.is_multiple_of(8) {
         put_byte(at);
         at += 1;
     }
     while end - at >= 16 {
+        // SAFETY: there are as many bytes.
         unsafe { (at as *mut [u64; 2]).write_unaligned([filling; 2]) };
         at += 16;
     }
     if end - at >= 8 {
+        // SAFETY: as above.
         unsafe { (at as *mut u64).write(filling) };
         at += 8;
     }

@@ -74,7 +74,7 @@ pub(crate) fn is_counted(site: usize, address: usize, bytes: usize) -> bool {
     let Some(size) = size_of_site(site) else {
         return false;
     };
-    if bytes > MAX_BYTES || address % GRANULE_BYTES != 0 {
+    if bytes > MAX_BYTES || !address.is_multiple_of(GRANULE_BYTES) {
         size.store(MIXED, Relaxed);
         return false;
     }

@@ -35,6 +35,12 @@ pub enum Touch {
     /// makes itself, whose pages stay non-resident until they are written to. Zeroed
     /// blocks are not filled either: zeros that are written to them are not
     /// seen, so they have an interval. Reads are not seen at all.
+    ///
+    /// Not measured, and counted as such: blocks that were allocated before the run; blocks
+    /// that are live when a [`Snapshot`](crate::Snapshot) is taken of a run that goes on, as
+    /// the program may be using them; and, where
+    /// [`timing`](crate::ProfilerBuilder::timing) asks what the program's allocator takes,
+    /// blocks from 256 KiB on, since a mapping of the profiler's is none of that allocator's.
     Estimate,
     /// It is not.
     Off,

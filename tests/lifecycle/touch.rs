@@ -5,8 +5,9 @@ use crate::runs::memory_kib;
 use crate::support::Scenario;
 use crate::support::blocks::{Block, Numbers};
 use crate::support::child::tell;
-use crate::support::profile::Touch as Estimate;
+use crate::support::profile::{Profile, Touch as Estimate};
 use heapledger::{Profiler, Touch};
+use std::fs::File;
 use std::hint::black_box;
 use std::thread;
 
@@ -154,6 +155,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         // 100 bytes are kept by the reallocation, and counted in `tb` again.
         let grown = profile.sum_in("grown");
         assert_eq!((grown.tb, grown.wb), (500, Some(60 + 100)));
+    }),
+    Scenario::new("touch/live_in_a_snapshot", live_in_a_snapshot, |child| {
+        let ended = child.run().exited_with(0);
+        let during = Profile::read(&ended.path("during.json")).touch_in("three_of_ten_each");
+        // Of two, one is freed; what is live is not looked at while the program uses it.
+        assert_eq!((during.blocks, during.unmeasured_blocks), (1, 1));
+        assert_eq!((during.all_bytes, during.all_written_interval), (10, (3, 3)));
+        let end = ended.profile().touch_in("three_of_ten_each");
+        assert_eq!(end, all_measured(2, 20, 6, 14));
+    }),
+    Scenario::new("touch/timed", timed, |child| {
+        let ended = child.run().exited_with(0);
+        // The program's allocator is what is timed, so it serves large blocks, too.
+        let large = ended.profile().touch_in("timed_large");
+        assert_eq!((large.blocks, large.unmeasured_blocks), (0, 1));
+        let small = ended.profile().touch_in("timed_small");
+        assert_eq!(small, all_measured(1, 1_000, 7, 993));
     }),
     Scenario::new("touch/not_measured", not_measured, |child| {
         let profile = child.run().exited_with(0).profile();
@@ -562,6 +580,44 @@ fn in_the_format() {
 #[inline(never)]
 fn resized_older(block: &mut Block) {
     block.resize(500);
+}
+
+#[inline(never)]
+fn three_of_ten_each() -> Block {
+    let mut block = Block::new(10);
+    block.write(0, 3);
+    block
+}
+
+fn live_in_a_snapshot() {
+    let profiler = Profiler::new_heap();
+    let kept = three_of_ten_each();
+    three_of_ten_each().free();
+    let snapshot = profiler.snapshot().expect("a snapshot");
+    let file = File::create("during.json").expect("a file");
+    snapshot.write_dhat(file).expect("written");
+    drop(profiler);
+    kept.free();
+}
+
+#[inline(never)]
+fn timed_large() {
+    let mut block = Block::new(1_000_000);
+    block.write(0, 7);
+    block.free();
+}
+
+#[inline(never)]
+fn timed_small() {
+    let mut block = Block::new(1_000);
+    block.write(0, 7);
+    block.free();
+}
+
+fn timed() {
+    let _profiler = Profiler::builder().timing(true).build();
+    timed_large();
+    timed_small();
 }
 
 fn not_measured() {
