@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use gimli::{AttributeValue, DebugInfoOffset, EndianSlice, RunTimeEndian};
-use object::{Object, ObjectSection};
+use object::Object;
+
+use super::unpack::unpacked;
 
 type Reader<'data> = EndianSlice<'data, RunTimeEndian>;
 type Dwarf<'data> = gimli::Dwarf<Reader<'data>>;
@@ -47,10 +49,8 @@ pub(super) fn resolve(
         RunTimeEndian::Big
     };
     let load = |id: gimli::SectionId| -> gimli::Result<Cow<'_, [u8]>> {
-        let data = file
-            .section_by_name(id.name())
-            .and_then(|s| s.uncompressed_data().ok());
-        Ok(data.unwrap_or_default())
+        let section = file.section_by_name(id.name());
+        Ok(section.and_then(|s| unpacked(&s)).unwrap_or_default())
     };
     let Ok(sections) = gimli::DwarfSections::load(load) else {
         return;
@@ -519,6 +519,7 @@ fn join(path: &mut String, part: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object::ObjectSection;
 
     /// A frame of its own strings, to compare.
     type OwnFrame = (Option<Vec<u8>>, Option<String>, u32, u32);

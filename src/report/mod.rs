@@ -11,6 +11,7 @@
 
 pub(crate) mod dhat;
 mod dwarf;
+mod unpack;
 pub(crate) mod estimate;
 mod frames;
 mod names;

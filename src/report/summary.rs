@@ -88,7 +88,7 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
     }
     for path in profile.compressed_modules() {
         line(format_args!(
-            "No lines are known of {}: its debug information is compressed. Link it with -Wl,--compress-debug-sections=none.",
+            "No lines are known of {}: its debug information is compressed, and not with zlib. Link it with -Wl,--compress-debug-sections=zlib.",
             path.display()
         ));
     }

@@ -8,11 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use memmap2::{Mmap, UncheckedAdvice};
-use object::{Object, ObjectSection, ObjectSymbol};
+use object::{Object, ObjectSymbol};
 
 use super::dwarf::{self, CodeFrame};
 use super::frames::{Frame, FrameId, Frames, Place, TextId};
 use super::paths;
+use super::unpack::unpacked;
 use crate::record::snapshot::{Module, Node};
 
 /// The frames of every address of a snapshot.
@@ -26,7 +27,7 @@ pub(crate) struct Symbols {
     lists: Vec<FrameId>,
     /// The files that addresses lie in, for whoever looks names up later.
     pub(crate) builds: Vec<Build>,
-    /// Modules whose debug information is compressed, and was not read.
+    /// Modules whose debug information is compressed in a way that is not read.
     pub(crate) compressed: Vec<PathBuf>,
 }
 
@@ -174,7 +175,7 @@ impl FileResolver<'_> {
         let debug_map = if has_dwarf(&file) {
             None
         } else {
-            map_separate_debug_file(path, &file)
+            map_separate_debug_file(Path::new(INSTALLED_DEBUG_FILES), path, &file)
         };
         let debug_file = debug_map
             .as_deref()
@@ -318,16 +319,21 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether debug information is there, and cannot be read: of the crates that can unpack
-/// it none is asked for here, but another crate of the program may ask for it.
+/// Whether debug information is there, and cannot be read as it is compressed.
 fn is_compressed(file: &object::File<'_>) -> bool {
-    file.section_by_name(".debug_info")
-        .is_some_and(|section| section.uncompressed_data().is_err())
+    let is_packed = |name| {
+        file.section_by_name(name)
+            .is_some_and(|section| unpacked(&section).is_none())
+    };
+    is_packed(".debug_info") || is_packed(".debug_line")
 }
 
 fn has_dwarf(file: &object::File<'_>) -> bool {
     file.section_by_name(".debug_info").is_some()
 }
+
+/// Where distributions put debug files.
+const INSTALLED_DEBUG_FILES: &str = "/usr/lib/debug";
 
 const EXECUTABLE: &str = "/proc/self/exe";
 
@@ -354,15 +360,11 @@ fn is_running_executable(path: &Path) -> bool {
 
 /// The debug information of a stripped file, as distributions install it: found by
 /// build id, else by the name in `.gnu_debuglink`.
-fn map_separate_debug_file(path: &Path, file: &object::File<'_>) -> Option<Mmap> {
+fn map_separate_debug_file(installed: &Path, path: &Path, file: &object::File<'_>) -> Option<Mmap> {
     let build_id = file.build_id().ok().flatten();
     let by_build_id = build_id.filter(|id| id.len() > 1).map(|id| {
         let hex = hexadecimal(id);
-        PathBuf::from(format!(
-            "/usr/lib/debug/.build-id/{}/{}.debug",
-            &hex[..2],
-            &hex[2..]
-        ))
+        installed.join(format!(".build-id/{}/{}.debug", &hex[..2], &hex[2..]))
     });
     let by_link = file
         .gnu_debuglink()
@@ -371,7 +373,7 @@ fn map_separate_debug_file(path: &Path, file: &object::File<'_>) -> Option<Mmap>
         .and_then(|(name, _crc)| {
             let name = OsStr::from_bytes(name);
             let folder = path.parent()?;
-            let global = Path::new("/usr/lib/debug").join(folder.strip_prefix("/").ok()?);
+            let global = installed.join(folder.strip_prefix("/").ok()?);
             Some([
                 folder.join(name),
                 folder.join(".debug").join(name),
@@ -478,6 +480,7 @@ fn group_by_file<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object::ObjectSection;
     use std::process::Command;
 
     /// A folder that is removed with all that is in it.
@@ -499,7 +502,11 @@ mod tests {
 
         /// A library with one function.
         fn build(&self, name: &str, flag: &str, factor: u32) {
-            let text = format!("int the_function(int x) {{ return x * {factor}; }}\n");
+            // Behind it, enough to be worth compressing.
+            let others: String = (0..200)
+                .map(|number| format!("int other_{number}(int x) {{ return x + {number}; }}\n"))
+                .collect();
+            let text = format!("int the_function(int x) {{ return x * {factor}; }}\n{others}");
             let source = format!("{name}.c");
             std::fs::write(self.0.join(&source), text).unwrap();
             let flags = ["-g", "-shared", "-fPIC", "-Wl,--build-id", flag, &source];
@@ -538,30 +545,48 @@ mod tests {
     }
 
     #[test]
-    fn compressed_debug_information_is_told_of() {
+    fn compressed_debug_information_is_unpacked() {
         let folder = Folder::new("compressed");
-        folder.build("plain", "-Wl,--compress-debug-sections=none", 3);
-        let (symbols, text) = folder.frame("plain");
-        assert!(
-            text.contains("the_function (") && text.contains("plain.c:1"),
-            "{text}"
-        );
-        assert!(symbols.compressed.is_empty());
-        folder.build("packed", "-Wl,--compress-debug-sections=zlib", 3);
-        let (symbols, text) = folder.frame("packed");
-        let path = folder.0.join("packed.so");
-        let bytes = std::fs::read(&path).unwrap();
+        for (name, format) in [("plain", "none"), ("packed", "zlib")] {
+            folder.build(name, &format!("-Wl,--compress-debug-sections={format}"), 3);
+            let bytes = std::fs::read(folder.0.join(format!("{name}.so"))).unwrap();
+            let file = object::File::parse(&*bytes).unwrap();
+            let is_zlib = |section: object::Section<'_, '_>| {
+                let stored = section.compressed_data();
+                stored.is_ok_and(|stored| stored.format == object::CompressionFormat::Zlib)
+            };
+            assert_eq!(file.sections().any(is_zlib), name == "packed");
+            let (symbols, text) = folder.frame(name);
+            assert!(
+                text.contains("the_function (") && text.contains(&format!("{name}.c:1")),
+                "{text}"
+            );
+            assert!(symbols.compressed.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_installed_debug_file_is_found_by_its_build() {
+        let folder = Folder::new("installed");
+        folder.build("one", "-Wl,--compress-debug-sections=none", 3);
+        let (library, debug) = (folder.0.join("one.so"), folder.0.join("one.debug"));
+        folder.run("objcopy", &["--only-keep-debug", "one.so", "one.debug"]);
+        folder.run("objcopy", &["--strip-debug", "one.so"]);
+        let bytes = std::fs::read(&library).unwrap();
         let file = object::File::parse(&*bytes).unwrap();
-        let packed = file.section_by_name(".debug_info").unwrap();
-        let range = packed.compressed_file_range().unwrap();
-        assert_ne!(range.format, object::CompressionFormat::None);
-        // Another crate of this build may have asked for what unpacks it: then it is read.
-        let (parts, left) = match packed.uncompressed_data() {
-            Ok(_) => (["the_function (", "packed.c:1"], Vec::new()),
-            Err(_) => (["the_function (in ", "packed.so)"], vec![path]),
-        };
-        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
-        assert_eq!(symbols.compressed, left);
+        let find = || map_separate_debug_file(&folder.0, &library, &file);
+        assert!(find().is_none());
+        let id = hexadecimal(file.build_id().unwrap().unwrap());
+        let place = folder.0.join(".build-id").join(&id[..2]);
+        std::fs::create_dir_all(&place).unwrap();
+        let place = place.join(format!("{}.debug", &id[2..]));
+        std::fs::rename(debug, &place).unwrap();
+        let found = find().expect("found");
+        assert_eq!(&found[..], &std::fs::read(&place).unwrap()[..]);
+        // One that is of another build is not taken.
+        folder.build("other", "-Wl,--compress-debug-sections=none", 5);
+        std::fs::rename(folder.0.join("other.so"), &place).unwrap();
+        assert!(find().is_none());
     }
 
     #[test]

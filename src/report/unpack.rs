@@ -1,0 +1,57 @@
+//! Compressed sections of an object file.
+
+use object::{CompressionFormat, ObjectSection};
+use std::borrow::Cow;
+
+/// No section is unpacked to more.
+const UNPACKED_BYTES_MAX: u64 = 8 << 30;
+
+/// A section's bytes. None: they are compressed in a way that nobody here reads, or not as
+/// they say. zlib's is read; another crate of the program may have `object` read others.
+pub(super) fn unpacked<'data>(section: &impl ObjectSection<'data>) -> Option<Cow<'data, [u8]>> {
+    let stored = section.compressed_data().ok()?;
+    match stored.format {
+        CompressionFormat::None => Some(Cow::Borrowed(stored.data)),
+        CompressionFormat::Zlib => inflated(stored.data, stored.uncompressed_size).map(Cow::Owned),
+        _ => section.uncompressed_data().ok(),
+    }
+}
+
+fn inflated(packed: &[u8], bytes: u64) -> Option<Vec<u8>> {
+    let bytes = Some(bytes).filter(|&bytes| bytes <= UNPACKED_BYTES_MAX)?;
+    let mut unpacked = Vec::new();
+    // What the file says may be wrong.
+    unpacked.try_reserve_exact(bytes as usize).ok()?;
+    unpacked.resize(bytes as usize, 0);
+    let packed = std::iter::once(packed);
+    let written =
+        miniz_oxide::inflate::decompress_slice_iter_to_slice(&mut unpacked, packed, true, false);
+    (written.ok()? == unpacked.len()).then_some(unpacked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "aaaaaaaaaa", as zlib packs it.
+    const TEN: &[u8] = &[
+        0x78, 0x9C, 0x4B, 0x4C, 0x84, 0x01, 0x00, 0x14, 0xE1, 0x03, 0xCB,
+    ];
+
+    #[test]
+    fn only_what_is_as_it_says_is_unpacked() {
+        assert_eq!(inflated(TEN, 10).as_deref(), Some(&b"aaaaaaaaaa"[..]));
+        for (packed, bytes) in [
+            (TEN, 9),
+            (TEN, 11),
+            (TEN, u64::MAX),
+            (&TEN[..6], 10),
+            (&[], 10),
+        ] {
+            assert_eq!(inflated(packed, bytes), None, "{bytes}");
+        }
+        let mut damaged = TEN.to_vec();
+        damaged[10] ^= 1;
+        assert_eq!(inflated(&damaged, 10), None);
+    }
+}
