@@ -343,9 +343,10 @@ mod tests {
     }
 
     proptest::proptest! {
-        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 64 }))]
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
 
         /// Whatever is in the directory and behind it: no panic, and all indices hold.
+        #[cfg_attr(miri, ignore = "too much to go through")]
         #[test]
         fn anything_is_read(
             extents in proptest::collection::vec(proptest::collection::vec(0_u64..6, 5), 1..20),
