@@ -25,7 +25,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         let ended = child.run().exited_with(0);
         let profile = ended.profile();
         // Else there were no rules of other code that could have been taken for this one's.
-        assert!(ended.told("replaced") > 0, "no version lay where the other one had");
+        assert!(
+            ended.told("replaced") > 0,
+            "no version lay where the other one had"
+        );
         // Names are looked up in what is loaded at the end; the caller's are always there.
         let through = profile.sum_in("call_plug_in");
         assert_eq!((through.tbk, through.ebk), (2 * PLUGS, 0));
