@@ -45,7 +45,7 @@ struct Waiting {
     next: u32,
 }
 
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn set_of(place: u64) -> usize {
     (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % SETS
 }
@@ -64,7 +64,7 @@ impl RecentStacks {
     }
 
     /// The tag of the stack that lies in `memory`, if it is one of these.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn tag_of<M: StackMemory>(&self, door: Door, memory: &M) -> Option<u32> {
         let place = door.place();
         let set = set_of(place);
@@ -82,7 +82,7 @@ impl RecentStacks {
     }
 
     /// A walk from `door` has read `words`, outermost first, and found the stack `tag`.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn note(&mut self, door: Door, fp_matters: bool, tag: u32, words: &[Word]) {
         let waiting = &mut self.waiting[set_of(door.place())];
         if waiting.tags.contains(&tag) {

@@ -76,29 +76,29 @@ impl Rule {
         matches!(self.unpack(), Step::End | Step::NoInformation | Step::Unfit)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn offset(self) -> i64 {
         (i64::from(self.0 & ((1 << OFFSET_BITS) - 1)) - OFFSET_BIAS) * 8
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn rbp_slot(self) -> u32 {
         (self.0 >> OFFSET_BITS) & ((1 << SLOT_BITS) - 1)
     }
 
     /// Whether this is the rule of most code, [`Step::FromSp`].
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_from_sp(self) -> bool {
         self.0 >> 29 == KIND_FROM_SP
     }
 
     /// Whether it is [`Step::FromFp`].
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_from_fp(self) -> bool {
         self.0 >> 29 == KIND_FROM_FP
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn unpack(self) -> Step {
         let (offset, rbp_slot) = (self.offset(), self.rbp_slot());
         match self.0 >> 29 {
@@ -136,7 +136,7 @@ pub(crate) struct RuleCache {
 const SECOND: u64 = 1 << 31;
 
 /// Where in the cache the rule of `key` may be, and its tag there.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn first_place(key: u64) -> (usize, u64) {
     (key as usize & ((1 << CACHE_BITS) - 1), key >> CACHE_BITS)
 }

@@ -47,7 +47,7 @@ impl WordChunk {
     pub(crate) const WORDS: usize = WORDS_AT_ONCE;
 
     /// Of no more than [`Self::WORDS`] words.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn of(words: &[Word]) -> Self {
         let Word { address, value } = Word::pad();
         let mut chunk = Self {
@@ -74,7 +74,7 @@ impl WordChunk {
     /// # Safety
     /// All of these are words that can be read.
     #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn is_unchanged(&self) -> bool {
         use std::arch::x86_64::{
             __m128i, _mm_castpd_si128, _mm_castsi128_pd, _mm_cmpeq_epi8, _mm_load_si128,
@@ -120,7 +120,7 @@ pub(crate) trait StackMemory {
     /// words below `caller_sp`, if that is not 0 words. None: the caller's frame cannot begin
     /// there, or one of them is none of this stack's. Where the first is 0, the second is not
     /// looked at.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn return_words(&self, sp: u64, caller_sp: u64, words_below: u32) -> Option<(u64, u64)> {
         if !self.may_follow(sp, caller_sp) {
             return None;
@@ -161,7 +161,7 @@ impl OwnStack {
     /// `sp` is the running thread's stack pointer and stays at or below that
     /// value for as long as the result is used, and `bounds`, which contain
     /// it, are its stack's.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) unsafe fn above(sp: u64, bounds: StackBounds) -> Self {
         debug_assert!(bounds.contains(sp));
         Self(StackBounds { low: sp, ..bounds })
@@ -171,7 +171,7 @@ impl OwnStack {
     ///
     /// # Safety
     /// As for [`Self::above`].
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) unsafe fn of_known_words(sp: u64) -> Self {
         Self(StackBounds { low: sp, high: 0 })
     }
@@ -179,7 +179,7 @@ impl OwnStack {
 
 impl StackMemory for OwnStack {
     /// Each bound is compared once: what lies between two words of the stack is of the stack.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn return_words(&self, sp: u64, caller_sp: u64, words_below: u32) -> Option<(u64, u64)> {
         let return_address = self.word(sp, caller_sp.wrapping_sub(8))?;
         let bytes_below = 8 * u64::from(words_below);
@@ -194,14 +194,14 @@ impl StackMemory for OwnStack {
         Some((return_address, saved))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_unchanged(&self, words: &[WordChunk]) -> bool {
         // SAFETY: pads lie in a static. The others were read through `word` before, so
         // they lie in the mapped stack; and above the stack pointer, as their frames do.
         words.iter().all(|chunk| unsafe { chunk.is_unchanged() })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn word(&self, sp: u64, address: u64) -> Option<u64> {
         // `sp` of a walk only grows, from the bounds' low end.
         debug_assert!(sp >= self.0.low);
@@ -215,7 +215,7 @@ impl StackMemory for OwnStack {
     }
 
     /// The inner loop of all capturing: two thirds of its instructions.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn unchanged_from(&self, words: &[Word]) -> usize {
         let changed = |word: &Word| {
             // SAFETY: a pad lies in a static. The others were read through `word`
@@ -243,7 +243,7 @@ impl StackMemory for OwnStack {
         0
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn may_follow(&self, from: u64, to: u64) -> bool {
         to > from
     }

@@ -68,7 +68,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// Whether a walk that comes to `state` goes on as from this frame, the
     /// same stack words given.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn leads_on_like(&self, state: &State) -> bool {
         let own = &self.found.state;
         own.sp == state.sp
@@ -76,13 +76,13 @@ impl Frame {
             && (own.fp == state.fp || !self.found.fp_matters)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn return_address(&self) -> u64 {
         self.found.state.return_address
     }
 
     /// Of the path from the outermost frame to this one, as [`extend`] makes it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn prefix_hash(&self) -> u64 {
         self.prefix_hash
     }
@@ -126,7 +126,7 @@ enum Onward {
 }
 
 impl Onward {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn of(rule: Rule) -> Self {
         if rule.is_from_sp() {
             return match rule.rbp_slot() {
@@ -141,7 +141,7 @@ impl Onward {
     }
 
     /// Whether fp matters, if it does or does not one frame further out.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn matters(self, further_out: bool) -> bool {
         self as u8 & (Self::Uses as u8 | u8::from(further_out)) != 0
     }
@@ -156,7 +156,7 @@ const TAGS: u64 = 7;
 impl FreshFrame {
     /// Writes the words that the frame was found by to `words[start..]`.
     /// Returns the index behind the last.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn write_words(&self, fp_matters: bool, words: &mut [Word; MEMO_WORDS], start: u32) -> u32 {
         let State {
             return_address,
@@ -296,21 +296,21 @@ impl std::fmt::Debug for Walker {
 const HASH_BASE: u64 = 0x9E37_79B9_7F4A_7C15;
 const HASH_MIX: u64 = 0xD6E8_FEB8_6659_FD93;
 
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn mixed(address: u64) -> u64 {
     let product = address.wrapping_mul(HASH_MIX);
     product ^ (product >> 32)
 }
 
 /// The hash of a path of frames with one more inside of it. That of none is 0.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn extend(hash: u64, address: u64) -> u64 {
     hash.wrapping_mul(HASH_BASE).wrapping_add(mixed(address))
 }
 
 /// Spreads a polynomial hash over all bits (its low bits depend on the low
 /// bits of the addresses alone).
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn finished(hash: u64, depth: usize) -> u64 {
     let hash = (hash ^ depth as u64).wrapping_mul(HASH_MIX);
     let hash = (hash ^ (hash >> 32)).wrapping_mul(HASH_BASE);
@@ -345,7 +345,7 @@ impl Walker {
 
     /// What [`Self::remember`] was told of the stack that lies in `memory`, if that began at
     /// this door and is the last one or a recent one.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn tag_of<M: StackMemory>(&mut self, door: Door, memory: &M) -> Option<u32> {
         if let Some(tag) = self.recent.tag_of(door, memory) {
             return Some(tag);
@@ -376,7 +376,7 @@ impl Walker {
     ///
     /// If that function saved fp on the way from there, its word was not yet written
     /// at the door; but then fp was still its caller's there, and is compared.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn remember(&mut self, door: Door, tag: u32) {
         let Some(innermost) = self.frames[..self.len].last() else {
             return;
@@ -432,7 +432,7 @@ impl Walker {
     /// The stack at `start`, innermost frame the caller of the function that
     /// `start` lies in. Where our rules do not fit, the one that `platform`
     /// (return addresses, innermost first) finds.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn capture<M: StackMemory, R: Rules>(
         &mut self,
         start: Registers,
@@ -472,7 +472,7 @@ impl Walker {
     }
 
     /// Brings the memo up to date with the whole stack at `start`.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn walk<M: StackMemory, R: Rules>(
         &mut self,
         start: Registers,
@@ -546,7 +546,7 @@ impl Walker {
 
     /// The outermost memo frame from `joined` outward such that it and all
     /// between would be found again: 0 if every word still holds.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn unchanged_from<M: StackMemory>(&self, joined: usize, memory: &M) -> usize {
         let Some(outer) = joined.checked_sub(1) else {
             return 0;
@@ -569,7 +569,7 @@ impl Walker {
 
     /// Cuts the memo after `joined`, which is the same frame as `fresh[found]`
     /// and may have been reached by other words.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn join(&mut self, joined: usize, found: usize) {
         self.len = joined + 1;
         let start = self.words_start(joined);
@@ -582,7 +582,7 @@ impl Walker {
         };
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn words_start(&self, index: usize) -> u32 {
         match index {
             0 => PADS as u32,
@@ -592,7 +592,7 @@ impl Walker {
 
     /// Puts the first `count` frames of `fresh`, innermost first there, onto
     /// the memo, which has room for them.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn push_fresh(&mut self, count: usize) {
         let first = self.len;
         let (mut hash, mut words_end, mut fp_matters) = match self.frames[..first].last() {
@@ -640,7 +640,7 @@ impl Walker {
     }
 
     /// The memo's innermost frames, as many as are kept.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn stack(&mut self) -> Stack<'_> {
         let len = self.len;
         let first = len.saturating_sub(self.limit);
@@ -651,7 +651,7 @@ impl Walker {
 
     /// The frames `first..len` as a stack; there are `limit` of them unless
     /// `first` is 0.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn stack_of(&mut self, first: usize, len: usize, is_window: bool, ended: Ended) -> Stack<'_> {
         let depth = len - first;
         let hash = match (len, first) {
@@ -740,7 +740,7 @@ const SIGNAL_PC: u64 = 168;
 
 /// One frame outward from (sp, fp) in the function whose rule is `rule`, unless the walk
 /// ends here.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn step<M: StackMemory>(rule: Rule, sp: u64, fp: u64, memory: &M) -> Result<FreshFrame, Ended> {
     let (caller_sp, rbp_slot, special) = if rule.is_from_sp() {
         (sp.wrapping_add_signed(rule.offset()), rule.rbp_slot(), 0)

@@ -22,7 +22,7 @@ pub(super) enum Usual {
 
 impl Engine {
     /// A block was allocated by a function with this door.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn alloc_in_own_scope(
         &'static self,
         recording: HeapRecording,
@@ -77,7 +77,7 @@ impl Engine {
         Usual::Done
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn fill_usual(thread: &Thread, address: usize, bytes: usize, contents: Contents) {
         if contents == Contents::Undefined && bytes != 0 {
             Self::fill_small(&thread.book.touch, address, bytes);
@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// A block is about to be freed.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn free_in_own_scope(&'static self, address: usize, bytes: usize) -> Usual {
         let Some(inside) = self.enter_open_gate() else {
             return Usual::No;

@@ -40,7 +40,7 @@ pub(crate) enum Measured {
 
 impl Measured {
     /// From the lowest bits.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn from_bits(bits: u32) -> Self {
         match bits & ((1 << MEASURED_BITS) - 1) {
             1 => Self::Pattern,
@@ -60,12 +60,12 @@ impl Measured {
 pub(crate) struct Entry(NonZeroU32);
 
 impl Entry {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn of(site: SiteId) -> Self {
         Self(site)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn measured(site: SiteId, how: Measured, bytes: usize) -> Self {
         let tiny = match bytes {
             1..=TINY_BYTES => (bytes as u32 - 1) << TINY_SHIFT | IS_TINY,
@@ -75,23 +75,23 @@ impl Entry {
     }
 
     /// None for what is [`More`], and for tags of scopes.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn from_word(word: NonZeroU32) -> Option<Self> {
         (word.get() & IS_NO_ENTRY == 0).then_some(Self(word))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn word(self) -> NonZeroU32 {
         self.0
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn site(self) -> SiteId {
         // A site's number is not 0, so neither is this.
         SiteId::new(self.0.get() & ((1 << SITE_BITS) - 1)).unwrap_or(SiteId::MIN)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn how(self) -> Measured {
         Measured::from_bits(self.0.get() >> SITE_BITS)
     }
@@ -124,13 +124,13 @@ pub(crate) const MORE_BYTES_MAX: usize = (1 << SIZE_BITS) - 1;
 impl More {
     /// Whether a block of this size covers its second granule, so that no other one can
     /// begin there.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn has_place(bytes: usize) -> bool {
         bytes > TINY_BYTES
     }
 
     /// None for tiny blocks.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn of(bytes: usize, weight: u8) -> Option<Self> {
         debug_assert!(bytes <= MORE_BYTES_MAX && weight <= WEIGHT_MAX);
         let word = IS_MORE | u32::from(weight) << WEIGHT_SHIFT | bytes as u32;
@@ -140,7 +140,7 @@ impl More {
     }
 
     /// Of a scope's block, of any size.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn of_scope(bytes: usize, how: Measured, weight: u8) -> Self {
         let size = match bytes <= MORE_BYTES_MAX {
             true => bytes as u32,
@@ -164,7 +164,7 @@ impl More {
         (word.get() & IS_NO_ENTRY == IS_MORE).then_some(Self(word))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn word(self) -> NonZeroU32 {
         self.0
     }

@@ -27,7 +27,7 @@ const ROOT_BITS: u32 = if cfg!(miri) { 5 } else { 15 };
 const _: () = assert!(cfg!(miri) || 4 + LEAF_BITS + MIDDLE_BITS + ROOT_BITS == 47);
 
 /// The number of the granule that begins at `address`, if one does and the map has it.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn granule(address: usize) -> Option<usize> {
     // What makes an address odd ends up in the highest bits.
     let granule = address.rotate_right(GRANULE_BYTES.ilog2());
@@ -62,29 +62,29 @@ pub(crate) struct Slot<'a> {
 }
 
 impl<'a> Slot<'a> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn word(self) -> &'a AtomicU32 {
         &self.leaf.0[self.at % (1 << LEAF_BITS)]
     }
 
     /// That of the next granule, if it is as near.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn next(self) -> Option<Self> {
         let at = self.at + 1;
         (at < 1 << LEAF_BITS).then_some(Self { at, ..self })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn site(self) -> Option<SiteId> {
         SiteId::new(self.word().load(Relaxed))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn set(self, site: SiteId) {
         self.word().store(site.get(), Relaxed);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn clear(self) {
         self.word().store(0, Relaxed);
     }
@@ -103,7 +103,7 @@ impl BlockMap {
     }
 
     /// Where the map keeps the block at `address`, if it has a place for it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn slot_at(&self, address: usize) -> Option<Slot<'_>> {
         let granule = granule(address)?;
         let leaf = self.leaf(granule)?;
@@ -153,7 +153,7 @@ impl BlockMap {
     }
 
     /// Whether there may be a block at `address`; if not, there is none.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn may_hold(&self, address: usize) -> bool {
         let slot = granule(address).and_then(|granule| self.slot(granule));
         let in_map = slot.is_some_and(|slot| slot.load(Relaxed) != 0);
@@ -161,7 +161,7 @@ impl BlockMap {
     }
 
     /// Puts a value where no block begins. False: the map has no place for it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn put_beside(&self, address: usize, value: NonZeroU32) -> bool {
         let Some(granule) = granule(address) else {
             return false;
@@ -175,7 +175,7 @@ impl BlockMap {
 
     /// As [`Self::put_beside`], where a block may begin at any time: only if there is
     /// nothing, or something that `is_such` tells is no block.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn put_if_free(
         &self,
         address: usize,
@@ -239,13 +239,13 @@ impl BlockMap {
         self.odd.each(visit);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn slot(&self, granule: usize) -> Option<&AtomicU32> {
         Some(&self.leaf(granule)?.0[granule % (1 << LEAF_BITS)])
     }
 
     /// The one with this granule.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn leaf(&self, granule: usize) -> Option<&Leaf> {
         let leaf = self.leaves.get(granule >> LEAF_BITS)?.load(Acquire);
         // SAFETY: a published leaf stays mapped until `self` is dropped.

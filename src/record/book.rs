@@ -93,7 +93,7 @@ impl Book {
 
     /// Counts one change of a site. `sites` knows the site's maximum among
     /// threads.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn count(
         &mut self,
         site: SiteId,
@@ -122,7 +122,7 @@ impl Book {
     /// As [`Self::count`] for what is usual: a site that this thread has counted
     /// before and no other one has, no block larger than before, no peak among several
     /// threads. False: nothing was done. Calls nothing.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn count_if_usual(
         &mut self,
         site: SiteId,
@@ -168,7 +168,7 @@ impl Book {
     }
 
     /// Keeps what is held as what was held at the peak, once an epoch.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn save_at_peak(&self, epoch: u32) {
         if self.epoch.get() != epoch {
             self.peak_bytes.set(self.live_bytes.get());
@@ -177,7 +177,7 @@ impl Book {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn add(&self, change: &Change) {
         if change.allocated_blocks != 0 {
             self.total_blocks.add(change.allocated_blocks);
@@ -188,7 +188,7 @@ impl Book {
     }
 
     /// What this thread holds makes the process's peak: it is the only thread.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn set_own_peak(&mut self, peak: &Peak, now: u64) {
         let live = self.live_bytes.get();
         peak.set(live.wrapping_add(self.others.bytes), now);
@@ -285,7 +285,7 @@ impl Book {
         Ok(())
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn apply(
         &mut self,
         site: SiteId,
@@ -468,7 +468,7 @@ impl Book {
 
     /// The site of a stack, from the cache or the tables. Where neither has
     /// room for it, the overflow site.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn site_of(
         &mut self,
         stack: &mut Stack<'_>,

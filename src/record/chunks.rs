@@ -55,7 +55,7 @@ impl<T: Zeroable, const DIRECTORY: usize, const CHUNK: usize> Chunks<T, DIRECTOR
     }
 
     /// The element, if its chunk exists.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
         // Acquire: pairs with the release in `make_chunk`, so the chunk's
         // zeroed contents are visible with its address.
@@ -67,7 +67,7 @@ impl<T: Zeroable, const DIRECTORY: usize, const CHUNK: usize> Chunks<T, DIRECTOR
 
     /// The element; maps its chunk if need be. None beyond the capacity or
     /// when the system gives no memory.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn get_or_map(&self, index: usize) -> Option<&T> {
         match self.get(index) {
             Some(element) => Some(element),

@@ -13,17 +13,17 @@ impl Counter64 {
         Self(AtomicU64::new(0))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn set(&self, value: u64) {
         self.0.store(value, Relaxed);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn add(&self, amount: u64) {
         self.set(self.get().wrapping_add(amount));
     }
@@ -52,17 +52,17 @@ impl Counter32 {
         Self(AtomicU32::new(0))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn get(&self) -> u32 {
         self.0.load(Relaxed)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn set(&self, value: u32) {
         self.0.store(value, Relaxed);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn add(&self, amount: u32) {
         self.set(self.get().wrapping_add(amount));
     }

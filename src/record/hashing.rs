@@ -6,7 +6,7 @@ const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Fibonacci hashing with the high bits folded down: enough for addresses,
 /// whose low bits are alike.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn spread(word: u64) -> u64 {
     let product = word.wrapping_mul(ODD);
     product ^ (product >> 29)
@@ -14,7 +14,7 @@ pub(crate) fn spread(word: u64) -> u64 {
 
 /// The stripe of `stripes` (a power of two) for a word. Takes bits that
 /// hashbrown uses neither to choose a bucket in small tables nor as its tag.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn stripe_of(word: u64, stripes: usize) -> usize {
     (spread(word) >> 40) as usize & (stripes - 1)
 }

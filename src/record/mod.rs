@@ -106,14 +106,14 @@ impl Recorder {
     }
 
     /// The site of a stack. None: there is no memory for it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn site_of(&self, book: &mut Book, stack: &mut Stack<'_>) -> Option<SiteId> {
         book.site_of(stack, &self.sites).ok()
     }
 
     /// A block of `bytes` was allocated at `address` by the entry's site.
     /// Ok(false): so was one before, whose free was not seen.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn alloc(
         &self,
         book: &mut Book,
@@ -138,7 +138,7 @@ impl Recorder {
     }
 
     /// As [`Self::alloc`], if nothing is out of the ordinary. False: nothing was done.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn alloc_if_usual(
         &self,
         book: &mut Book,
@@ -164,7 +164,7 @@ impl Recorder {
     }
 
     /// As [`Self::free`], if nothing is out of the ordinary. False: nothing was done.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn free_if_usual(&self, book: &mut Book, address: usize, bytes: usize) -> bool {
         let Some(slot) = self.blocks.slot_at(address) else {
             return false;
@@ -184,7 +184,7 @@ impl Recorder {
     }
 
     /// As [`Self::alloc_if_usual`], of a block of which more than its site is known.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn alloc_measured_if_usual(
         &self,
         book: &mut Book,
@@ -218,7 +218,7 @@ impl Recorder {
 
     /// As [`Self::free_if_usual`], of a block that began as the pattern and is measured
     /// always. Its site.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn free_pattern_if_usual(
         &self,
         book: &mut Book,
@@ -242,7 +242,7 @@ impl Recorder {
 
     /// The block of `bytes` at `address` is about to be freed. Blocks that
     /// were not recorded are ignored. Returns what was known of it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn free(
         &self,
         book: &mut Book,
@@ -264,7 +264,7 @@ impl Recorder {
     }
 
     /// Whether there may be a block at `address`; if not, there is none.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn may_know(&self, address: usize) -> bool {
         self.blocks.may_hold(address)
     }
@@ -290,14 +290,14 @@ impl Recorder {
     }
 
     /// As [`Self::may_know`], while blocks are sampled.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn may_have_sampled(&self, address: usize) -> bool {
         self.sampled.may_hold(address)
     }
 
     /// The block at `address` is about to be freed, to move or to change its
     /// size: takes it out, so that whoever gets the address next finds it free.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn take(&self, address: usize) -> Option<Entry> {
         self.entry_in_run(address, self.blocks.remove(address)?)
     }
@@ -309,7 +309,7 @@ impl Recorder {
 
     /// Keeps the rest of what is to be known of the measured block at `address`.
     /// False: the map has no place for it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn note_more(&self, address: usize, more: More) -> bool {
         self.blocks.put_beside(address + GRANULE_BYTES, more.word())
     }
@@ -341,7 +341,7 @@ impl Recorder {
 
     /// A block that was taken out is now of another size, at the second of two
     /// addresses.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn resized(
         &self,
         book: &mut Book,
@@ -356,7 +356,7 @@ impl Recorder {
     }
 
     /// As [`Self::resized`], of a block that is in its place.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn count_resized(
         &self,
         book: &mut Book,

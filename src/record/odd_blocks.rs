@@ -54,7 +54,7 @@ impl OddBlocks {
     }
 
     /// As for [`Self::remove`].
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Relaxed) == 0
     }

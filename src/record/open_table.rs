@@ -23,12 +23,12 @@ pub(crate) unsafe trait Entry: Copy + Send {
 /// same order, and growing reads and writes straight on.
 pub(crate) type Place = u32;
 
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn index(place: Place, capacity: usize) -> usize {
     ((u64::from(place) * capacity as u64) >> Place::BITS) as usize
 }
 
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn next(at: usize, capacity: usize) -> usize {
     if at + 1 == capacity { 0 } else { at + 1 }
 }
@@ -36,7 +36,7 @@ fn next(at: usize, capacity: usize) -> usize {
 const PAGE_BYTES: usize = 4096;
 
 /// A fifth of all entries stays free, so that looks are short.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn is_full(used: usize, capacity: usize) -> bool {
     used * 5 > capacity * 4
 }
@@ -174,7 +174,7 @@ impl<E: Entry> Hint<E> {
     }
 
     /// Has the processor bring the line in which `place` begins, while this goes on.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn fetch(&self, place: Place) {
         let at = index(place, self.capacity.load(Relaxed));
         let entry = self.entries.load(Relaxed).wrapping_add(at);

@@ -52,7 +52,7 @@ impl Amount {
     }
 
     /// Whether this change, up or down, is no larger than `slack`.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_within(self, slack: Self) -> bool {
         (self.bytes as i64).unsigned_abs() <= slack.bytes
             && (self.blocks as i64).unsigned_abs() <= slack.blocks
@@ -116,7 +116,7 @@ impl Peak {
 
     /// Acquire: a thread that sees an epoch also sees what its starter did
     /// before; its own next change then belongs after that peak.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch.load(Acquire)
     }

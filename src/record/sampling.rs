@@ -74,13 +74,13 @@ impl SampledAddresses {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn slot(address: usize) -> usize {
         let hash = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (hash >> (64 - SLOTS.trailing_zeros())) as usize
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn may_hold(&self, address: usize) -> bool {
         let slot = Self::slot(address);
         self.bits[slot / 64].load(Relaxed) >> (slot % 64) & 1 != 0

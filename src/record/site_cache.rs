@@ -19,7 +19,7 @@ struct Entry {
 }
 
 impl SiteCache {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn get(&self, key: u64, check: u32) -> Option<SiteId> {
         let [first, second] = &self.sets[key as usize % SETS];
         if first.key == key && first.check == check {

@@ -51,17 +51,17 @@ pub(crate) struct Change {
 impl Change {
     /// Whether more can be live afterwards. Known at compile time for all but
     /// reallocations, as is its opposite.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn can_grow(&self) -> bool {
         self.allocated_blocks != 0
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn can_shrink(&self) -> bool {
         self.live.blocks != 1
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn alloc(bytes: usize, now: u64) -> Self {
         Self {
             allocated_blocks: 1,
@@ -102,7 +102,7 @@ impl Change {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn free(bytes: usize, now: u64) -> Self {
         Self {
             allocated_blocks: 0,
@@ -117,7 +117,7 @@ impl Change {
 
     /// One more allocation, of the new size; the block lives on, so neither
     /// its number nor its time of birth changes.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn realloc(old_bytes: usize, new_bytes: usize) -> Self {
         Self {
             allocated_blocks: 1,
@@ -147,7 +147,7 @@ impl SiteCounters {
     }
 
     /// Whether this thread has never counted the site.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_unused(&self) -> bool {
         self.epoch_and_shared.get() == 0
     }
@@ -159,14 +159,14 @@ impl SiteCounters {
     }
 
     /// In which epoch what is held was last saved.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch_and_shared.get() >> 1
     }
 
     /// Saves what is held as what was held at the peak: once an epoch, before the first
     /// change in it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn save_at_peak(&self, epoch: u32) {
         let shared = self.epoch_and_shared.get() & SHARED;
         self.peak_bytes.set(self.live_bytes.get());
@@ -174,7 +174,7 @@ impl SiteCounters {
         self.epoch_and_shared.set(epoch << 1 | shared);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn apply(&self, change: &Change) {
         if change.allocated_blocks != 0 {
             self.total_blocks.add(change.allocated_blocks);
@@ -187,7 +187,7 @@ impl SiteCounters {
 
     /// Keeps the maximum, of a site that only this thread uses. A later equal
     /// maximum replaces an earlier one.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn update_own_max(&self) {
         let live = self.live_bytes.get();
         if live >= self.max_or_published_bytes.get() {
@@ -198,7 +198,7 @@ impl SiteCounters {
 
     /// Publishes this thread's part of a site that several use, once it has
     /// changed by more than the slack, or by anything if `exact`.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn update_shared_max(&self, shared: &SharedMax, exact: bool) {
         let slack = match exact {
             true => Amount::default(),
@@ -223,7 +223,7 @@ impl SiteCounters {
     }
 
     /// How much this thread holds beyond what it has published.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn unpublished(&self) -> Amount {
         let change = self.live().minus(self.max_or_published());
         Amount {

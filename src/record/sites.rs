@@ -58,18 +58,18 @@ const LARGEST_BYTES_MAX: u64 = (SHARED - 1) as u64;
 
 impl Facts {
     /// A thread may learn it one change late.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_shared(self) -> bool {
         self.0 & SHARED != 0
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn largest_bytes_at_least(self) -> u64 {
         u64::from(self.0 & !SHARED)
     }
 
     /// Whether only one thread uses the site, and it has had a block of `bytes` or more.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn are_usual(self, bytes: u64) -> bool {
         bytes as i64 <= i64::from(self.0 as i32)
     }
@@ -107,19 +107,19 @@ struct Keyed {
 }
 
 /// By other bits than its stripe.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn place_of(key: u64) -> Place {
     (key >> 32) as Place
 }
 
 // SAFETY: zero is no number.
 unsafe impl Entry for Keyed {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn place(&self) -> Place {
         place_of(self.key)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_free(&self) -> bool {
         self.site.is_none()
     }
@@ -225,14 +225,14 @@ impl Sites {
         })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn facts(&self, id: SiteId) -> Facts {
         let facts = self.facts.get(id.get() as usize);
         Facts(facts.map_or(0, |facts| facts.load(Relaxed)))
     }
 
     /// As [`Self::facts`], if there are any yet.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn known_facts(&self, id: SiteId) -> Option<Facts> {
         let facts = self.facts.get(id.get() as usize)?;
         Some(Facts(facts.load(Relaxed)))

@@ -65,12 +65,12 @@ struct Numbered {
 
 // SAFETY: zero is no number.
 unsafe impl Entry for Numbered {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn place(&self) -> Place {
         self.tag
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_free(&self) -> bool {
         self.number == 0
     }
@@ -81,17 +81,17 @@ unsafe impl Entry for Numbered {
 struct PathHash(u64);
 
 impl PathHash {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn of(prefix_hash: u64) -> Self {
         Self(spread(spread(prefix_hash)))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn tag(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn stripe(self) -> usize {
         (self.0 >> 20) as usize % STRIPES
     }

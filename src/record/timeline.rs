@@ -157,7 +157,7 @@ impl Timeline {
     }
 
     /// Whether the slot in use is over.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_due(&self, now: u64) -> bool {
         now >= self.end.get()
     }

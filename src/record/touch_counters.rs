@@ -73,13 +73,13 @@ impl TouchBook {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_on(&self) -> bool {
         self.on.get()
     }
 
     /// 8 bytes of this thread that nobody reads.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn spare(&self) -> *mut u8 {
         self.spare.as_ptr().cast()
     }
@@ -137,13 +137,13 @@ impl TouchBook {
     }
 
     /// The sums of small blocks of a site, if it has any.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn sums_of_small(&self, site: SiteId) -> Option<&AlwaysMeasured> {
         self.always.get(site.get() as usize)
     }
 
     /// A small block that began as the pattern.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn add_small(&self, site: SiteId, bytes: usize, written: usize, tail: usize) {
         if let Some(always) = self.always.get_or_map(site.get() as usize) {
             always.add_small(bytes, written, tail);
@@ -224,20 +224,20 @@ unsafe impl Zeroable for AlwaysMeasured {}
 
 impl AlwaysMeasured {
     /// A small block that began as the pattern.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn add_small(&self, bytes: usize, written: usize, tail: usize) {
         self.add(1, bytes as u64, written as u64, tail as u64);
     }
 
     /// One that was written to everywhere.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn add_filled(&self, bytes: usize) {
         self.blocks.add(1);
         self.bytes.add(bytes as u64);
         self.written.add(bytes as u64);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn add(&self, blocks: u64, bytes: u64, written: u64, tail: u64) {
         self.blocks.add(blocks);
         self.bytes.add(bytes);

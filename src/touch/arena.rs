@@ -104,7 +104,7 @@ impl Arena {
 
     /// Whether a block is in here. Any thread that has the block's address knows
     /// of the arena, too: relaxed is enough.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn contains(&self, address: usize) -> bool {
         address.wrapping_sub(self.base.load(Relaxed)) < ARENA_BYTES
     }

@@ -19,7 +19,7 @@ pub(crate) struct Changed {
 }
 
 /// The pattern as seen from an offset in the block.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn pattern_at(offset: usize) -> u64 {
     PATTERN.rotate_right(8 * (offset % 8) as u32)
 }
@@ -65,7 +65,7 @@ pub(crate) fn fill(part: &mut [MaybeUninit<u8>], offset: usize) {
 
 /// # Safety
 /// [`LANES`] bytes can be written to.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 unsafe fn write_lanes(at: *mut u8, word: u64) {
     let word = word.to_le();
     // SAFETY: the caller's promise.
@@ -97,7 +97,7 @@ pub(crate) fn nonzero_word_bytes(part: &[u8]) -> usize {
 }
 
 /// Bytes that differ from `word`, repeated.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn differing(bytes: &[u8], word: u64) -> Changed {
     match bytes.len() {
         0..8 => differing_in_a_word(short_word(bytes) ^ word, bytes.len()),
@@ -108,7 +108,7 @@ fn differing(bytes: &[u8], word: u64) -> Changed {
 }
 
 /// Up to 7 bytes as the low ones of a word.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn short_word(bytes: &[u8]) -> u64 {
     let count = bytes.len();
     let half = |at: usize| {
@@ -127,7 +127,7 @@ fn short_word(bytes: &[u8]) -> u64 {
 }
 
 /// Of the first `bytes` of a word, up to 8.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn differing_in_a_word(found: u64, bytes: usize) -> Changed {
     let found = match bytes {
         0..8 => found & ((1 << (8 * bytes)) - 1),
@@ -139,7 +139,7 @@ fn differing_in_a_word(found: u64, bytes: usize) -> Changed {
     }
 }
 
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn differing_in_two_words(bytes: &[u8], word: u64) -> Changed {
     let last = bytes.len() - 8;
     let first = word_at(bytes, 0) ^ word;
@@ -171,7 +171,7 @@ const LANES_MAX: usize = 255 * LANES;
 
 /// The usual case, of a block that is written up to its end, in one piece.
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn differing_in_lanes(bytes: &[u8], word: u64) -> Changed {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi64x};
     let count = bytes.len();
@@ -195,7 +195,7 @@ fn differing_in_lanes(bytes: &[u8], word: u64) -> Changed {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn differing_in_lanes(bytes: &[u8], word: u64) -> Changed {
     differing_in_many(bytes, word)
 }
@@ -226,12 +226,12 @@ fn end_of_differing(bytes: &[u8], word: u64) -> usize {
 }
 
 /// `word`, repeated, as seen from `offset`.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(super) fn turned(word: u64, offset: usize) -> u64 {
     word.rotate_right(8 * (offset % 8) as u32)
 }
 
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn word_at(bytes: &[u8], at: usize) -> u64 {
     match bytes.get(at..at + 8) {
         Some(word) => u64::from_le_bytes(word.try_into().expect("8 bytes")),
@@ -266,7 +266,7 @@ fn count_differing(bytes: &[u8], word: u64) -> usize {
 }
 
 /// How many bytes of the word are not zero.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn nonzero_bytes(word: u64) -> usize {
     const LOW_BITS: u64 = 0x7F7F_7F7F_7F7F_7F7F;
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -278,7 +278,7 @@ const LANES: usize = 16;
 
 /// Bytes equal to the word, repeated, in at most 255 times [`LANES`].
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn equal_in_lanes(bytes: &[u8], word: u64) -> usize {
     use std::arch::x86_64::{
         _mm_add_epi8, _mm_cvtsi128_si64, _mm_sad_epu8, _mm_setzero_si128, _mm_sub_epi8,
@@ -311,7 +311,7 @@ fn equal_in_lanes(bytes: &[u8], word: u64) -> usize {
 /// # Safety
 /// They can be read.
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 unsafe fn same(at: *const u8, word: u64) -> std::arch::x86_64::__m128i {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_set1_epi64x};
     // SAFETY: SSE2 is part of the architecture; the caller's promise.
@@ -320,7 +320,7 @@ unsafe fn same(at: *const u8, word: u64) -> std::arch::x86_64::__m128i {
 
 /// Whether 4 times [`LANES`] bytes all equal the word, repeated.
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn are_equal(bytes: &[u8], word: u64) -> bool {
     use std::arch::x86_64::{_mm_and_si128, _mm_movemask_epi8};
     assert!(bytes.len() == 4 * LANES);
@@ -336,7 +336,7 @@ fn are_equal(bytes: &[u8], word: u64) -> bool {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn equal_in_lanes(bytes: &[u8], word: u64) -> usize {
     let words = bytes.chunks_exact(8);
     words
@@ -345,7 +345,7 @@ fn equal_in_lanes(bytes: &[u8], word: u64) -> usize {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn are_equal(bytes: &[u8], word: u64) -> bool {
     bytes.chunks_exact(8).all(|chunk| word_at(chunk, 0) == word)
 }

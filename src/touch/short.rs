@@ -15,7 +15,7 @@ const LANE: usize = 16;
 ///
 /// # Safety
 /// The block is the caller's, as are 8 bytes at `spare`; `1 <= bytes <= SHORT_BYTES`.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) unsafe fn fill(block: *mut u8, bytes: usize, spare: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -28,7 +28,7 @@ pub(crate) unsafe fn fill(block: *mut u8, bytes: usize, spare: *mut u8) {
 
 /// # Safety
 /// As for [`fill`]; up to 16 bytes.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 unsafe fn fill_a_lane(block: *mut u8, bytes: usize, spare: *mut u8) {
     let last = turned(PATTERN, bytes);
     // SAFETY: each is within the block if that is as large as the number here says, else
@@ -52,7 +52,7 @@ unsafe fn fill_a_lane(block: *mut u8, bytes: usize, spare: *mut u8) {
 
 /// # Safety
 /// As for [`fill`]; 16 bytes or more.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 unsafe fn fill_lanes(block: *mut u8, bytes: usize) {
     let last = turned(PATTERN, bytes);
     // SAFETY: within the block; where that ends before a lane does, the first lane is
@@ -78,7 +78,7 @@ pub(crate) struct ChangedBits {
 }
 
 impl ChangedBits {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_all(self) -> bool {
         self.bits == self.all
     }
@@ -96,7 +96,7 @@ impl ChangedBits {
 /// # Safety
 /// The block is the caller's, and begins at a multiple of 16; `1 <= bytes <=
 /// SHORT_BYTES`.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) unsafe fn changed(block: *const u8, bytes: usize) -> ChangedBits {
     let all = !0 >> (SHORT_BYTES - bytes);
     // SAFETY: the lanes have bytes of the block.
@@ -119,7 +119,7 @@ pub(crate) unsafe fn changed(block: *const u8, bytes: usize) -> ChangedBits {
 ///
 /// # Safety
 /// The lane begins at a multiple of 16, and its first byte is readable.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 unsafe fn changed_in_lane(lane: *const u8) -> u64 {
     let found: __m128i;
     // SAFETY: one load, which is within a page. It may be of bytes that are not the

@@ -9,7 +9,7 @@ pub(crate) const SHORT_BYTES: usize = 64;
 ///
 /// # Safety
 /// The block is the caller's.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) unsafe fn fill(block: *mut u8, bytes: usize, _spare: *mut u8) {
     // SAFETY: the caller's promise.
     let block = unsafe { std::slice::from_raw_parts_mut(block.cast::<MaybeUninit<u8>>(), bytes) };
@@ -37,7 +37,7 @@ impl ChangedBits {
 ///
 /// # Safety
 /// The block is the caller's.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) unsafe fn changed(block: *const u8, bytes: usize) -> ChangedBits {
     // SAFETY: the caller's promise.
     let changed = pattern::changed(unsafe { std::slice::from_raw_parts(block, bytes) }, 0);

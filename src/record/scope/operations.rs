@@ -72,7 +72,7 @@ impl Recorder {
 
     /// Puts a block of a scope into the map, with its size and how it is measured, if
     /// there is a place for that. Returns what was there before.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn put_tag(
         &self,
         address: usize,
@@ -131,7 +131,7 @@ impl Recorder {
 
     /// As [`Self::put_tag`], of a block that is not measured, where there is nothing out of
     /// the ordinary. False: nothing was done.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn put_usual_tag(&self, address: usize, tag: Tag, bytes: usize) -> bool {
         let block = self.blocks.slot_at(address);
         let Some((block, beside)) = block.and_then(|block| Some((block, block.next()?))) else {
@@ -151,7 +151,7 @@ impl Recorder {
     }
 
     /// The tag of the block at `address`, and its place, if it is in the map proper.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn tag_at(&self, address: usize) -> Option<(Tag, BlockSlot<'_>)> {
         let slot = self.blocks.slot_at(address)?;
         Some((Tag::of(slot.site()?)?, slot))
@@ -254,7 +254,7 @@ impl Recorder {
 
     /// What a run knows of the block at `address` with this value, when no scope is
     /// open. None: no run knows it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn entry_in_run(&self, address: usize, value: SiteId) -> Option<Entry> {
         Entry::from_word(value).or_else(|| self.entry_in_run_of_tag(address, Tag::of(value)?))
     }

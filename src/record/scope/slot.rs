@@ -136,7 +136,7 @@ impl Slot {
         self.depth.load(Relaxed)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn keeps(&self) -> Keeps {
         let keeps = self.keeps.load(Relaxed);
         Keeps {
@@ -163,13 +163,13 @@ impl Slot {
 
     /// Whether a block of the scope counts in this slot alone, which this thread alone
     /// changes, and is not looked at.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_own(&self, thread: ThreadToken) -> bool {
         self.simple_owner.load(Relaxed) == thread
     }
 
     /// Whether this thread may count, with or without the lock.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn admits(&self, thread: ThreadToken) -> bool {
         let owner = self.owner.load(Relaxed);
         owner == thread || owner == SHARED
@@ -182,7 +182,7 @@ impl Slot {
     }
 
     /// `thread` is one that the slot admits.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn hold(&self, thread: ThreadToken) -> Hold<'_> {
         (self.owner.load(Relaxed) != thread).then(|| self.lock.lock())
     }
@@ -250,7 +250,7 @@ impl Slot {
 
     /// Counts what happened to a block of `bytes`, of the site `number`, or of
     /// no known site if that is 0.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn count(
         &self,
         number: u32,
@@ -331,7 +331,7 @@ impl Slot {
 
 impl ScopeSite {
     /// Saves what is held as what was held at the scope's peak, once an epoch.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn save_at_peak(&self, epoch: u64) {
         if self.epoch.get() != epoch {
             let (blocks, bytes) = self.tally.live();

@@ -55,7 +55,7 @@ impl Slots {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn get(&self, number: u32) -> Option<&Slot> {
         match number {
             0 => None,

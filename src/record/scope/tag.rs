@@ -31,7 +31,7 @@ impl Tag {
     }
 
     /// None: the value is a site, of a block outside of all scopes.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn of(value: SiteId) -> Option<Self> {
         (value.get() & SCOPED != 0).then_some(Self(value))
     }

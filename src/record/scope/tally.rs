@@ -85,7 +85,7 @@ pub(crate) enum Event {
 
 impl Tally {
     /// `bytes` is the block's size: the new one of a block that was reallocated.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn count(&self, event: Event, bytes: usize, now: u64) {
         let bytes = bytes as u64;
         match event {
@@ -116,7 +116,7 @@ impl Tally {
 
     /// Keeps the maximum. A later equal maximum replaces an earlier one, as in
     /// DHAT. Returns whether there was one.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn keep_max(&self) -> bool {
         let live = self.live_bytes.get();
         let is_max = live >= self.max_bytes.get();
@@ -127,7 +127,7 @@ impl Tally {
         is_max
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn allocated(&self, bytes: u64) {
         self.total_blocks.add(1);
         self.total_bytes.add(bytes);
@@ -136,7 +136,7 @@ impl Tally {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn born(&self, bytes: u64, now: u64) {
         self.allocated(bytes);
         self.live_blocks.add(1);
@@ -152,7 +152,7 @@ impl Tally {
         self.copied_bytes.add(if moved { kept_bytes } else { 0 });
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn gone(&self, bytes: u64, now: u64) {
         if now != 0 {
             self.lifetime_ticks.add(now);
