@@ -152,6 +152,7 @@ fn round_up(bytes: usize) -> usize {
 }
 
 /// The allocator of the hash tables on the recording side.
+#[cfg_attr(feature = "striped-tables", allow(dead_code))]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Untracked;
 

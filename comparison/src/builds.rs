@@ -44,6 +44,9 @@ impl Builds {
                 arguments.push("--ignore-rust-version");
                 flags = "--cfg heapscope -C force-frame-pointers=yes";
             }
+            if peer.striped_tables {
+                arguments.extend(["--features", "striped-tables"]);
+            }
             cargo(&arguments, flags)?;
         }
         builds.list_sources(&metadata)?;
@@ -60,12 +63,12 @@ impl Builds {
     }
 
     fn folder(&self, peer: &PeerUse) -> PathBuf {
-        let flags = if peer.frame_pointers {
-            "frame-pointers"
-        } else {
-            "plain"
-        };
-        self.target.join(flags)
+        self.target
+            .join(match (peer.frame_pointers, peer.striped_tables) {
+                (true, _) => "frame-pointers",
+                (false, true) => "striped-tables",
+                (false, false) => "plain",
+            })
     }
 
     fn list_sources(&self, metadata: &Value) -> Result<(), String> {

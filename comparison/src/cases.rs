@@ -61,6 +61,8 @@ pub(crate) struct PeerUse {
     pub(crate) program: &'static str,
     /// Built with frame pointers.
     pub(crate) frame_pointers: bool,
+    /// Built with live blocks in lock-striped tables.
+    pub(crate) striped_tables: bool,
     /// Given to the child.
     pub(crate) option: Option<&'static str>,
     pub(crate) is_slow: bool,
@@ -73,13 +75,14 @@ const fn peer(name: &'static str, program: &'static str) -> PeerUse {
         name,
         program,
         frame_pointers: false,
+        striped_tables: false,
         option: None,
         is_slow: false,
         on_request: false,
     }
 }
 
-pub(crate) const PEERS: [PeerUse; 12] = [
+pub(crate) const PEERS: [PeerUse; 13] = [
     peer("none", "peer-none"),
     PeerUse {
         option: Some("idle"),
@@ -126,5 +129,11 @@ pub(crate) const PEERS: [PeerUse; 12] = [
         option: Some("no-touch"),
         on_request: true,
         ..peer(NO_TOUCH, "peer-heapledger")
+    },
+    PeerUse {
+        striped_tables: true,
+        option: Some("no-touch"),
+        on_request: true,
+        ..peer("striped", "peer-heapledger")
     },
 ];

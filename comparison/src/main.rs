@@ -18,8 +18,9 @@ Usage: cargo run --release -p comparison -- [options]
   --slow-rounds N    rounds in which dhat-rs takes part (default 1)
   --workloads A,B    only these: json words btree syn channels mixed service pairs sites
   --peers A,B        only these: none idle heapledger sampled heapscope dhat-rs none-fp
-                     no-touch
-                     (none is always measured; sampled, every 512 KiB, none-fp and no-touch
+                     no-touch striped
+                     (none is always measured; sampled, every 512 KiB, none-fp, no-touch and
+                     striped, as no-touch with live blocks in 256 hash tables under locks,
                      only if named), and,
                      only if named, how tests measure: counts scope (heapledger without
                      and with stacks) allocation-counter dhat-rs-testing

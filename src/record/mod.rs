@@ -21,7 +21,10 @@ pub(crate) mod sites;
 pub(crate) mod site_cache;
 pub(crate) mod block_entry;
 pub(crate) mod block_map;
+#[cfg(not(feature = "striped-tables"))]
 pub(crate) mod odd_blocks;
+#[cfg(feature = "striped-tables")]
+mod striped_map;
 #[cfg(feature = "interpose")]
 pub(crate) mod c_sizes;
 pub(crate) mod site_counters;
@@ -138,6 +141,7 @@ impl Recorder {
     }
 
     /// As [`Self::alloc`], if nothing is out of the ordinary. False: nothing was done.
+    #[cfg(not(feature = "striped-tables"))]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn alloc_if_usual(
         &self,
@@ -164,6 +168,7 @@ impl Recorder {
     }
 
     /// As [`Self::free`], if nothing is out of the ordinary. False: nothing was done.
+    #[cfg(not(feature = "striped-tables"))]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn free_if_usual(&self, book: &mut Book, address: usize, bytes: usize) -> bool {
         let Some(slot) = self.blocks.slot_at(address) else {
