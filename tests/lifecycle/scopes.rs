@@ -46,41 +46,43 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     }),
 ];
 
-#[inline(never)]
-fn written(bytes: usize, written: usize) -> Block {
-    let mut block = Block::new(bytes);
+/// A part of its caller. Callers with another alignment are other code, which is not merged
+/// where it is optimized.
+#[inline(always)]
+fn written(bytes: usize, written: usize, align: usize) -> Block {
+    let mut block = Block::aligned(bytes, align);
     block.write(0, written);
     block
 }
 
 #[inline(never)]
 fn ten_of_hundred_freed_inside() -> Block {
-    written(100, 10)
+    written(100, 10, 1)
 }
 
 #[inline(never)]
 fn ten_of_hundred_freed_later() -> Block {
-    written(100, 10)
+    written(100, 10, 2)
 }
 
 #[inline(never)]
 fn ten_of_hundred_live() -> Block {
-    written(100, 10)
+    written(100, 10, 4)
 }
 
 #[inline(never)]
 fn ten_of_hundred_elsewhere() -> Block {
-    written(100, 10)
+    written(100, 10, 8)
 }
 
 #[inline(never)]
 fn three_of_ten() -> Block {
-    written(10, 3)
+    written(10, 3, 1)
 }
 
 #[inline(never)]
 fn grown_and_shrunk() -> Block {
-    let mut block = written(100, 50);
+    let mut block = written(100, 50, 1);
     block.resize(400);
     block.write(190, 10);
     block.resize(200);
@@ -89,22 +91,22 @@ fn grown_and_shrunk() -> Block {
 
 #[inline(never)]
 fn grown_outside() -> Block {
-    written(100, 50)
+    written(100, 50, 1)
 }
 
 #[inline(never)]
 fn large_outside() -> Block {
-    written(1_000_000, 100)
+    written(1_000_000, 100, 1)
 }
 
 #[inline(never)]
 fn sampled() -> Block {
-    written(65_536, 1_000)
+    written(65_536, 1_000, 1)
 }
 
 #[inline(never)]
 fn measured_by_scope() -> Block {
-    written(65_536, 1_000)
+    written(65_536, 1_000, 2)
 }
 
 /// What is written to blocks is measured while scopes are open, in them and outside.

@@ -585,9 +585,10 @@ fn resized_older(block: &mut Block) {
     block.resize(500);
 }
 
+/// Of another alignment than its namesakes, so that they are not merged.
 #[inline(never)]
 fn three_of_ten_each() -> Block {
-    let mut block = Block::new(10);
+    let mut block = Block::aligned(10, 4);
     block.write(0, 3);
     block
 }
