@@ -191,14 +191,57 @@ impl Numbers {
         ]
     }
 
-    fn add(&mut self, site: &SiteUsage) {
-        self.blocks += site.total_blocks;
-        self.bytes += site.total_bytes;
-        self.max_bytes += site.max_bytes;
-        self.live_blocks += site.live_blocks;
-        self.live_bytes += site.live_bytes;
-        self.reallocs += site.reallocs;
+    fn of(site: &SiteUsage) -> Self {
+        Self {
+            blocks: site.total_blocks,
+            bytes: site.total_bytes,
+            max_bytes: site.max_bytes,
+            live_blocks: site.live_blocks,
+            live_bytes: site.live_bytes,
+            reallocs: site.reallocs,
+        }
     }
+
+    fn add(&mut self, other: &Self) {
+        self.blocks += other.blocks;
+        self.bytes += other.bytes;
+        self.max_bytes += other.max_bytes;
+        self.live_blocks += other.live_blocks;
+        self.live_bytes += other.live_bytes;
+        self.reallocs += other.reallocs;
+    }
+}
+
+/// Sites by the last parts of their functions' names: whether the path in front is known
+/// depends on what the compiler has inlined.
+fn by_path(sites: &[Site]) -> BTreeMap<Vec<&str>, (&[String], Numbers)> {
+    let mut sums = BTreeMap::new();
+    for Site { stack, numbers } in sites {
+        let path = stack.iter().map(|function| last_part(function)).collect();
+        let (_, sum) = sums.entry(path).or_insert((&stack[..], Numbers::default()));
+        sum.add(numbers);
+    }
+    sums
+}
+
+/// `f` of `a::b::f`, of `<Vec<a::B> as c::D>::f`; `f::<C>` of `a::f::<C>`.
+fn last_part(function: &str) -> &str {
+    let (mut depth, mut start) = (0_u32, 0);
+    let mut before = ' ';
+    for (at, c) in function.char_indices() {
+        match c {
+            '<' | '(' | '[' => depth += 1,
+            // Not the arrow of a function's type.
+            '>' if before == '-' => {}
+            '>' | ')' | ']' => depth = depth.saturating_sub(1),
+            ':' if before == ':' && depth == 0 && !function[at + 1..].starts_with('<') => {
+                start = at + 1;
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    &function[start..]
 }
 
 impl Baseline {
@@ -206,8 +249,9 @@ impl Baseline {
         let mut total = Numbers::default();
         let mut sites: BTreeMap<Vec<String>, Numbers> = BTreeMap::new();
         for site in heap.sites() {
-            total.add(site);
-            sites.entry(stack_of(site)).or_default().add(site);
+            let numbers = Numbers::of(site);
+            total.add(&numbers);
+            sites.entry(stack_of(site)).or_default().add(&numbers);
         }
         let sites = sites.into_iter();
         Self {
@@ -262,17 +306,16 @@ impl Baseline {
             }
         };
         look("total", &before.total, &self.total);
-        let by_stack = |sites: &[Site]| -> BTreeMap<Vec<String>, Numbers> {
-            let pairs = sites.iter().map(|site| (site.stack.clone(), site.numbers));
-            pairs.collect()
-        };
-        let (then, now) = (by_stack(&before.sites), by_stack(&self.sites));
+        let (then, now) = (by_path(&before.sites), by_path(&self.sites));
         let nothing = Numbers::default();
-        for (stack, numbers) in &now {
-            look(&shown(stack), then.get(stack).unwrap_or(&nothing), numbers);
+        for (path, (stack, numbers)) in &now {
+            let before = then.get(path).map_or(&nothing, |(_, before)| before);
+            look(&shown(stack), before, numbers);
         }
-        for (stack, numbers) in then.iter().filter(|(stack, _)| !now.contains_key(*stack)) {
-            look(&shown(stack), numbers, &nothing);
+        for (path, (stack, numbers)) in &then {
+            if !now.contains_key(path) {
+                look(&shown(stack), numbers, &nothing);
+            }
         }
         if changes.is_empty() {
             return Ok(());
@@ -409,6 +452,26 @@ mod tests {
             same_in_all_spellings("app::f::{{closure}}::{{closure}}"),
             same_in_all_spellings("app::f::{closure#0}::{closure#12}")
         );
+    }
+
+    #[test]
+    fn a_path_in_front_of_a_name_makes_no_difference() {
+        for (function, part) in [
+            ("f", "f"),
+            ("a::b::f", "f"),
+            ("a::b::{closure}", "{closure}"),
+            ("<Vec<a::B> as c::D>::f", "f"),
+            ("<fn(a::B) -> c::D as e::F<(g::H, [i::J; 3])>>::f", "f"),
+            ("a::f::<b::C>", "f::<b::C>"),
+        ] {
+            assert_eq!(last_part(function), part);
+        }
+        let (mut before, mut now) = (baseline(3), baseline(3));
+        before.sites[0].stack = vec!["f".to_owned(), "g".to_owned()];
+        now.sites[0].stack = vec!["a::f".to_owned(), "b::g".to_owned()];
+        assert_eq!(now.compare(&before, 0.0), Ok(()));
+        now.sites[0].stack[1] = "b::h".to_owned();
+        assert!(now.compare(&before, 0.0).is_err());
     }
 
     #[test]
