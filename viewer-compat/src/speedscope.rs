@@ -117,8 +117,10 @@ impl Speedscope {
     /// Loads a file.
     pub fn load(&mut self, file: &Path) -> Result<(), ViewerError> {
         let page = npm_file("speedscope/dist/release/index.html")?;
-        // The page before may be the same one, with another file.
-        self.browser.evaluate("location.href = 'about:blank'")?;
+        // The page before may be the same one, with another file. Not by a script: its
+        // navigation could still be under way, and win.
+        self.browser
+            .call("Page.navigate", json!({ "url": "about:blank" }))?;
         self.browser.navigate(&page)?;
         self.browser.evaluate(PREPARE)?;
         self.browser
