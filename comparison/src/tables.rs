@@ -109,10 +109,12 @@ impl Table {
                 |other: &Case| other.workload == CASES[case].workload && other.parameter == 1;
             let single = CASES.iter().position(is_single);
             let single = single.and_then(|single| results.get(&(single, peer)));
-            let ratio = single.map_or(f64::NAN, |single| {
-                spread.median / Spread::of(single, &value).median
+            // Not every work is done by one thread as well.
+            let ratio = single.map_or(String::new(), |single| {
+                let ratio = spread.median / Spread::of(single, &value).median;
+                format!(" · {ratio:.2}×")
             });
-            format!("{:.0} ns · {ratio:.2}×", spread.median)
+            format!("{:.0} ns{ratio}", spread.median)
         })
     }
 
