@@ -25,7 +25,7 @@ pub(crate) use crash_safety::About;
 use end::{EndedRun, Target, finish};
 pub use questions::check_assert_condition;
 pub(crate) use questions::{Question, totals};
-pub(crate) use reading::read_running;
+pub(crate) use reading::{add_modules, read_running};
 pub(crate) use settings::MISSING_ALLOCATOR;
 pub(crate) use start::{allocator_is_installed, start_from_environment};
 

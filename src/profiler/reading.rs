@@ -69,7 +69,7 @@ pub(super) fn read(run: &Run) -> (Snapshot, u64) {
 }
 
 /// The objects that frames are of, loaded and unloaded ones. With no lock held.
-pub(super) fn add_modules(snapshot: &mut Snapshot) {
+pub(crate) fn add_modules(snapshot: &mut Snapshot) {
     snapshot.modules = match fork::is_copy() {
         true => modules_of(snapshot.nodes.iter().map(|node| node.address)),
         false => module_map::loaded_modules(),

@@ -1,10 +1,9 @@
 //! What a scope adds up to.
 
 use crate::alloc::ENGINE;
-use crate::capture::module_map;
 use crate::clock::Scale;
 use crate::engine::scopes::ScopeReading;
-use crate::profiler::command;
+use crate::profiler::{add_modules, command};
 use crate::record::scope::tally::Usage;
 use crate::record::snapshot::{
     Accesses, Counts, Kind, Refusals, SampleSum, SiteCounts, Snapshot, Totals, Touched,
@@ -12,7 +11,7 @@ use crate::record::snapshot::{
 use crate::report::profile::{Options, Profile};
 use crate::report::stacks::{self, StackFrame};
 use crate::report::trim::Trim;
-use crate::report::{dhat, save, unloaded};
+use crate::report::{dhat, save};
 use std::fmt;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -460,12 +459,12 @@ impl Detail {
                     })
                     .collect(),
                 nodes,
-                modules: module_map::loaded_modules(),
+                modules: Vec::new(),
                 sample_bytes: None,
                 refusals: Refusals::default(),
                 capture: ENGINE.back_end().name(),
             };
-            unloaded::tell_apart(&mut snapshot, &ENGINE.noted_modules());
+            add_modules(&mut snapshot);
             snapshot
         })
     }
