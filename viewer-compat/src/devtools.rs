@@ -205,7 +205,7 @@ impl Browser {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(5)..].join("\n  ");
-        ViewerError::Browser(format!("{what}\nits last words:\n  {tail}"))
+        ViewerError::Failed(format!("{what}\nits last words:\n  {tail}"))
     }
 }
 

@@ -82,7 +82,7 @@ impl DhatViewer {
             return Err(ViewerError::Refused(refusal.to_owned()));
         }
         serde_json::from_value(result["viewed"].take())
-            .map_err(|error| ViewerError::Browser(format!("unexpected result: {error}")))
+            .map_err(|error| ViewerError::Failed(format!("unexpected result: {error}")))
     }
 
     /// A PNG of the page, from its top left corner.
@@ -109,7 +109,7 @@ impl DhatViewer {
         let base64 = answer["data"].as_str().unwrap_or_default();
         STANDARD
             .decode(base64)
-            .map_err(|error| ViewerError::Browser(format!("a broken picture: {error}")))
+            .map_err(|error| ViewerError::Failed(format!("a broken picture: {error}")))
     }
 
     fn select_metric(&mut self, label: &str) -> Result<(), ViewerError> {

@@ -7,8 +7,8 @@ pub enum ViewerError {
     Refused(String),
     /// Chromium or the viewer is not installed.
     Missing(String),
-    /// Chromium failed to start, crashed, or did not answer in time.
-    Browser(String),
+    /// Chromium or the viewer failed to start, crashed, or did not answer in time.
+    Failed(String),
 }
 
 impl fmt::Display for ViewerError {
@@ -16,7 +16,7 @@ impl fmt::Display for ViewerError {
         match self {
             Self::Refused(message) => write!(f, "the viewer refused the file: {message}"),
             Self::Missing(what) => write!(f, "{what}"),
-            Self::Browser(what) => write!(f, "chromium: {what}"),
+            Self::Failed(what) => write!(f, "the viewer failed: {what}"),
         }
     }
 }
@@ -25,6 +25,6 @@ impl std::error::Error for ViewerError {}
 
 impl From<std::io::Error> for ViewerError {
     fn from(error: std::io::Error) -> Self {
-        Self::Browser(error.to_string())
+        Self::Failed(error.to_string())
     }
 }

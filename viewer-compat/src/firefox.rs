@@ -1,7 +1,11 @@
 //! Firefox Profiler, through its command line program: the same code reads and sums up files there.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,11 +19,18 @@ pub struct Firefox {
     session: TempDir,
     node: PathBuf,
     script: PathBuf,
+    server: Server,
 }
 
-/// Its server has half a second to start, which is too little on a busy machine.
-const NOT_READY: &str = "did not become ready";
-const ATTEMPTS: u32 = 20;
+#[derive(Debug)]
+struct Server(Child);
+
+/// The server's name, of which there is one in a folder.
+const SESSION: &str = "heap";
+/// A line of the server's log once it answers questions, and the start of one that says why it never will.
+const LOADED: &str = "Profile loaded successfully";
+const FAILED: &str = "Failed to load profile: ";
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where a function stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,29 +43,56 @@ pub struct Source {
 
 impl Firefox {
     /// Loads a file of any format that Firefox Profiler knows.
+    ///
+    /// The server is started here, as the program says it can be, and not by its `load`, which gives the server half a second:
+    /// too little on a busy machine.
     pub fn open(file: &Path) -> Result<Self, ViewerError> {
-        let firefox = Self {
-            session: tempfile::tempdir()?,
-            node: program("node", "nodejs")?,
-            script: npm_file("@firefox-devtools/profiler-cli/dist/profiler-cli.js")?,
+        let session = tempfile::tempdir()?;
+        let node = program("node", "nodejs")?;
+        let script = npm_file("@firefox-devtools/profiler-cli/dist/profiler-cli.js")?;
+        let mut command = command(&node, &script, session.path());
+        command
+            .arg("--daemon")
+            .arg(file)
+            .args(["--session", SESSION]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut firefox = Self {
+            server: Server(command.stderr(Stdio::null()).spawn()?),
+            session,
+            node,
+            script,
         };
-        let mut attempts_left = ATTEMPTS;
+        firefox.wait_until_loaded()?;
+        Ok(firefox)
+    }
+
+    fn wait_until_loaded(&mut self) -> Result<(), ViewerError> {
+        let log = self.session.path().join(format!("{SESSION}.log"));
+        let until = Instant::now() + PATIENCE;
         loop {
-            attempts_left -= 1;
-            match firefox.ask(&["load", &file.to_string_lossy()]) {
-                Ok(_) => return Ok(firefox),
-                Err(ViewerError::Refused(why)) if attempts_left > 0 && why.contains(NOT_READY) => {
-                    let _ = firefox.ask(&["stop", "--all"]);
-                }
-                Err(error) => return Err(error),
+            let ended = self.server.0.try_wait()?;
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            if let Some((_, why)) = log.split_once(FAILED) {
+                return Err(ViewerError::Refused(why.to_owned()));
             }
+            if let Some(status) = ended {
+                let why = format!("Firefox Profiler's server ended: {status}: {log}");
+                return Err(io::Error::other(why).into());
+            }
+            if log.contains(LOADED) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let why = format!("Firefox Profiler did not load it in {PATIENCE:?}: {log}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why).into());
+            }
+            thread::sleep(Duration::from_millis(20));
         }
     }
 
     fn ask(&self, arguments: &[&str]) -> Result<String, ViewerError> {
-        let mut command = Command::new(&self.node);
-        command.arg(&self.script).args(arguments);
-        command.env("PROFILER_CLI_SESSION_DIR", self.session.path());
+        let mut command = command(&self.node, &self.script, self.session.path());
+        command.args(arguments);
         printed(&mut command)
     }
 
@@ -110,9 +148,17 @@ impl Firefox {
     }
 }
 
-impl Drop for Firefox {
+fn command(node: &Path, script: &Path, session: &Path) -> Command {
+    let mut command = Command::new(node);
+    command.arg(script);
+    command.env("PROFILER_CLI_SESSION_DIR", session);
+    command
+}
+
+impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.ask(&["stop", "--all"]);
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -135,7 +135,7 @@ impl Speedscope {
     pub fn read_back(&mut self) -> Result<SpeedscopeFile, ViewerError> {
         let result = self.browser.evaluate(READ_BACK)?;
         serde_json::from_value(result)
-            .map_err(|error| ViewerError::Browser(format!("unexpected result: {error}")))
+            .map_err(|error| ViewerError::Failed(format!("unexpected result: {error}")))
     }
 
     /// A PNG of the window.
@@ -155,6 +155,6 @@ impl Speedscope {
             .call("Page.captureScreenshot", json!({ "format": "png" }))?;
         STANDARD
             .decode(answer["data"].as_str().unwrap_or_default())
-            .map_err(|error| ViewerError::Browser(format!("a broken picture: {error}")))
+            .map_err(|error| ViewerError::Failed(format!("a broken picture: {error}")))
     }
 }

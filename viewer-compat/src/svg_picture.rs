@@ -38,5 +38,5 @@ pub fn svg_picture(svg: &Path, width: u32) -> Result<Vec<u8>, ViewerError> {
     let answer = browser.call("Page.captureScreenshot", json!({ "format": "png" }))?;
     STANDARD
         .decode(answer["data"].as_str().unwrap_or_default())
-        .map_err(|error| ViewerError::Browser(format!("a broken picture: {error}")))
+        .map_err(|error| ViewerError::Failed(format!("a broken picture: {error}")))
 }
