@@ -376,6 +376,37 @@ proptest! {
 }
 
 #[test]
+fn an_equal_maximum_of_several_threads_replaces_the_first_threads() {
+    let alloc = |address, bytes| Act::Alloc {
+        book: 0,
+        site: 1,
+        address,
+        bytes,
+    };
+    let acts = [
+        alloc(0x10_0000, 40),
+        alloc(0x10_0040, 51),
+        Act::Free { book: 1, which: 0 },
+        Act::Realloc {
+            book: 2,
+            which: 0,
+            address: 0x10_0080,
+            bytes: 91,
+        },
+        // The first thread learns that it is not alone.
+        alloc(0x10_0100, 1),
+        Act::Free { book: 0, which: 1 },
+    ];
+    let counts = run(3, Mode::ManyExact, &acts[..4]).sites[&1];
+    assert_eq!((counts.max_bytes, counts.max_blocks), (91, 1));
+    let counts = run(3, Mode::ManyExact, &acts).sites[&1];
+    assert_eq!((counts.max_bytes, counts.max_blocks), (92, 2));
+    let free_first = [&acts[..4], &[Act::Free { book: 0, which: 0 }]].concat();
+    let counts = run(3, Mode::ManyExact, &free_first).sites[&1];
+    assert_eq!((counts.max_bytes, counts.max_blocks), (91, 1));
+}
+
+#[test]
 fn counters_fill_a_cache_line() {
     assert_eq!(size_of::<SiteCounters>(), 64);
 }

@@ -68,7 +68,8 @@ impl SharedMax {
     /// what it counts as having published.
     pub(crate) fn hand_over(&self, owners_max: Amount) -> Amount {
         let mut sums = self.sums.lock();
-        if owners_max.bytes >= sums.max.bytes {
+        // It is of before the site became shared: an equal one since then is later.
+        if owners_max.bytes > sums.max.bytes {
             sums.max = owners_max;
         }
         sums.owner_part
