@@ -2,6 +2,7 @@
 
 use super::profile::{Profile, Summary};
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -134,6 +135,22 @@ impl Child {
         self.run_among(|_| ())
     }
 
+    /// A program that was just written may still be open for writing: in a process that another
+    /// test has forked and that has not yet become its own program.
+    fn spawn(&mut self, started: Instant) -> std::process::Child {
+        loop {
+            match self.command.spawn() {
+                Err(error)
+                    if error.kind() == ErrorKind::ExecutableFileBusy
+                        && started.elapsed() < self.time_limit =>
+                {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                spawned => return spawned.expect("starts"),
+            }
+        }
+    }
+
     /// As `run`, with `meanwhile` called while it runs.
     pub(crate) fn run_among(mut self, meanwhile: impl FnOnce(u32)) -> Ended {
         // Files, not pipes: a child that fills a pipe would wait for us.
@@ -143,7 +160,7 @@ impl Child {
             .stdout(File::create(&stdout).expect("file for stdout"))
             .stderr(File::create(&stderr).expect("file for stderr"));
         let started = Instant::now();
-        let mut process = self.command.spawn().expect("starts");
+        let mut process = self.spawn(started);
         meanwhile(process.id());
         let status = loop {
             if let Some(status) = process.try_wait().expect("waits") {
