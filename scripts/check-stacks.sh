@@ -16,7 +16,8 @@ check() {
     printf '%-28s ' "$name"
     HEAPLEDGER_TEST_CAPTURES=$captures RUSTFLAGS=$flags \
         cargo test --quiet --package heapledger --lib --target-dir "$target/check-stacks/${name// /-}" "$@" \
-        -- random_stacks_are_the_platforms frame_pointers | grep '^test result'
+        -- --nocapture random_stacks_are_the_platforms frame_pointers |
+        grep -oE '[0-9]+ captures of .*|^test result: .*failed'
 }
 
 check "debug" ""
