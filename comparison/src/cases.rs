@@ -53,6 +53,7 @@ pub(crate) const CASES: [Case; 16] = [
 /// heapledger as by default, and without the estimate of bytes written.
 pub(crate) const HEAPLEDGER: &str = "heapledger";
 pub(crate) const NO_TOUCH: &str = "no-touch";
+pub(crate) const HEAPSCOPE: &str = "heapscope";
 
 /// A peer, and how it is used.
 #[derive(Debug)]
@@ -96,7 +97,7 @@ pub(crate) const PEERS: [PeerUse; 13] = [
     },
     PeerUse {
         frame_pointers: true,
-        ..peer("heapscope", "peer-heapscope")
+        ..peer(HEAPSCOPE, "peer-heapscope")
     },
     PeerUse {
         is_slow: true,

@@ -1,7 +1,7 @@
 //! Results as Markdown.
 
 use crate::Results;
-use crate::cases::{CASES, Case, HEAPLEDGER, Kind, NO_TOUCH, PEERS};
+use crate::cases::{CASES, Case, HEAPLEDGER, HEAPSCOPE, Kind, NO_TOUCH, PEERS};
 use crate::runs::Measured;
 use std::fmt::Write;
 
@@ -35,6 +35,10 @@ pub(crate) fn all(results: &Results) -> String {
     add(
         "An operation's CPU time, and as a multiple of the same peer's with one thread",
         Table::threads(results, per_operation),
+    );
+    add(
+        "What a profiler adds to an operation's CPU time, and as a multiple of what heapscope adds",
+        Table::added(results, per_operation),
     );
     let is_pairs = |kind| kind == Kind::Pairs;
     add(
@@ -115,6 +119,25 @@ impl Table {
                 format!(" · {ratio:.2}×")
             });
             format!("{:.0} ns{ratio}", spread.median)
+        })
+    }
+
+    /// What each peer takes beyond the unprofiled program.
+    fn added(results: &Results, value: impl Fn(&Measured) -> f64) -> Self {
+        let heapscope = PEERS.iter().position(|peer| peer.name == HEAPSCOPE);
+        let wanted = |kind| kind == Kind::Threads;
+        Self::new(results, wanted, |case, peer, runs| {
+            let median = |runs: &[Measured]| Spread::of(runs, &value).median;
+            let base = median(&results[&(case, NONE)]);
+            if peer == NONE {
+                return format!("{base:.1} ns in all");
+            }
+            let added = median(runs) - base;
+            let reference = heapscope.and_then(|heapscope| results.get(&(case, heapscope)));
+            let ratio = reference.map_or(String::new(), |reference| {
+                format!(" · {:.3}×", added / (median(reference) - base))
+            });
+            format!("{added:.1} ns{ratio}")
         })
     }
 
