@@ -2,19 +2,23 @@
 
 use crate::engine::Engine;
 use crate::engine::touching::{look_at, of_mapping};
-use crate::record::Sums;
 use crate::record::block_entry::{Entry, Measured};
+use crate::record::book::Book;
 use crate::record::sites::SiteId;
 use crate::record::touch_counters::Measure;
 use crate::touch::arena::LARGE_BYTES;
 use crate::touch::peek;
 
 impl Engine {
-    /// Adds what was written to blocks that are live, by reading them as they
+    /// Counts what was written to blocks that are live, by reading them as they
     /// are. The run is over: nothing is recorded any more, but the program may go
     /// on, and free them.
-    pub(crate) fn measure_live(&self, sums: &mut Sums) {
-        let mut reader = LiveReader::new(sums);
+    pub(crate) fn measure_live(&self) {
+        // Any one: no thread counts any more, and all are added up.
+        let Some(book) = self.books().next() else {
+            return;
+        };
+        let mut reader = LiveReader::new(book);
         self.recorder
             .each_measured(|address, entry, bytes, weight| {
                 if entry.how() != Measured::Mapped {
@@ -56,25 +60,23 @@ struct Live {
 }
 
 /// Reads blocks in order of their addresses, several at a time.
-struct LiveReader<'s> {
-    sums: &'s mut Sums,
+struct LiveReader<'b> {
+    book: &'b Book,
     together: Vec<Live>,
     buffer: Vec<u8>,
 }
 
-impl<'s> LiveReader<'s> {
-    fn new(sums: &'s mut Sums) -> Self {
+impl<'b> LiveReader<'b> {
+    fn new(book: &'b Book) -> Self {
         Self {
-            sums,
+            book,
             together: Vec::new(),
             buffer: vec![0; PIECE_BYTES],
         }
     }
 
     fn add(&mut self, site: SiteId, weight: u8, measure: &Measure) {
-        if let Some(sum) = self.sums.touch_by_site.get_mut(site.get() as usize) {
-            sum.add_live(weight, measure);
-        }
+        self.book.touch.add(site, weight, 1, measure);
     }
 
     fn read(&mut self, live: Live) {

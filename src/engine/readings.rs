@@ -8,6 +8,7 @@ use crate::engine::thread::{Current, Registry, Thread, current, gate};
 use crate::engine::{Engine, RunSettings, thread_end};
 use crate::exact;
 use crate::record::book::Book;
+use crate::record::book::by_site::chunks_of_sites;
 use crate::record::snapshot::{Refusals, Totals};
 use crate::record::timeline;
 use crate::record::{Recorder, Sums};
@@ -178,17 +179,7 @@ impl Engine {
         sums.timeline.reserve(timeline::MOMENTS_MAX);
         loop {
             // Room is made outside of the pause: nothing is allocated in it.
-            let sites = self.recorder.site_numbers() + 64;
-            sums.by_site.resize(sites, Default::default());
-            if self.sampling.mean_bytes() != 0 {
-                sums.samples.resize(sites, Default::default());
-            }
-            if self.timing.is_on() {
-                sums.time_by_site.resize(sites, Default::default());
-            }
-            if self.touches.load(Relaxed) {
-                sums.touch_by_site.resize(sites, Default::default());
-            }
+            self.make_room(&mut sums, self.recorder.site_numbers() + 64);
             let registry = self.registry.lock();
             let pause_start_ns = clock::monotonic_ns();
             let read = self.pausing(&registry, own, || {
@@ -202,6 +193,50 @@ impl Engine {
                 let pause_ns = clock::monotonic_ns().saturating_sub(pause_start_ns);
                 return (sums, moment, pause_ns);
             }
+        }
+    }
+
+    /// As [`Self::read`], of a run that has been stopped, and forgets the counts of its sites: gives
+    /// them to `take` a part at a time, so that they are not in memory twice. No run may start
+    /// meanwhile. What is returned has the rest.
+    pub(crate) fn take(&'static self, mut take: impl FnMut(&Sums)) -> Sums {
+        let mut sums = Sums::default();
+        sums.timeline.reserve(timeline::MOMENTS_MAX);
+        let own = self.this_thread();
+        let registry = self.registry.lock();
+        self.pausing(&registry, own, || {
+            self.recorder.read_process(self.books(), &mut sums);
+        });
+        drop(registry);
+        for chunk in chunks_of_sites(self.recorder.site_numbers()) {
+            let mut part = Sums {
+                first: chunk.start,
+                ..Sums::default()
+            };
+            self.make_room(&mut part, chunk.len());
+            self.recorder.read_sites(self.books(), &mut part);
+            sums.shared_sites += part.shared_sites;
+            take(&part);
+            // What the crash file holds stays there, to be found if the report fails.
+            if CRASH_FILE.header().is_none() {
+                // SAFETY: the run is over; the next one begins with zeros.
+                self.books()
+                    .for_each(|book| unsafe { book.forget_chunk_of(chunk.start) });
+            }
+        }
+        sums
+    }
+
+    fn make_room(&self, sums: &mut Sums, sites: usize) {
+        sums.by_site.resize(sites, Default::default());
+        if self.sampling.mean_bytes() != 0 {
+            sums.samples.resize(sites, Default::default());
+        }
+        if self.timing.is_on() {
+            sums.time_by_site.resize(sites, Default::default());
+        }
+        if self.touches.load(Relaxed) {
+            sums.touch_by_site.resize(sites, Default::default());
         }
     }
 

@@ -1,6 +1,6 @@
 //! The end of a run, and its report: when the profiler is dropped, and when the process ends.
 
-use super::reading::{add_modules, options, read};
+use super::reading::{add_modules, options, take};
 use super::{PHASE, Phase, Run, exact, fork, helper, print, print_line};
 use crate::alloc::ENGINE;
 use crate::clock::Moment;
@@ -117,7 +117,7 @@ impl EndedRun {
         ENGINE.stop();
         exact::stop();
         // Read before the lock is let go: the next run starts with empty tables.
-        let (snapshot, _) = read(&run);
+        let snapshot = take(&run);
         ENGINE.leave_crash_file();
         Some(Self {
             run: *run,

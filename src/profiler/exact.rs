@@ -4,8 +4,7 @@
 use super::{ProfilerBuilder, while_running};
 use crate::alloc::ENGINE;
 use crate::exact::{self, self_test};
-use crate::record::Sums;
-use crate::record::snapshot::{Accesses, Kind};
+use crate::record::snapshot::{Accesses, Kind, SiteList};
 use std::hint::black_box;
 
 impl ProfilerBuilder {
@@ -104,12 +103,12 @@ pub(super) fn objection() -> Option<&'static str> {
 }
 
 /// What was counted.
-pub(super) fn read(counting: Counting, sums: &Sums) -> Accesses {
+pub(super) fn read(counting: Counting, sites: &SiteList) -> Accesses {
     match counting {
         Counting::Nothing { .. } => Accesses::NotCounted,
         Counting::Silent(why) => Accesses::Silent(why),
         Counting::Accesses { histograms } => {
-            Accesses::Counted(Box::new(ENGINE.recorder().accesses(sums, histograms)))
+            Accesses::Counted(Box::new(ENGINE.recorder().accesses(sites, histograms)))
         }
     }
 }

@@ -4,39 +4,88 @@ use super::{ProfilerBuilder, Run, command, exact, fork, print_line, while_runnin
 use crate::alloc::ENGINE;
 use crate::capture::module_map;
 use crate::capture::modules_of_stacks::modules_of;
-use crate::clock::Scale;
+use crate::clock::{Moment, Scale};
 use crate::engine::timing::MEAN_GAP;
-use crate::record::snapshot::{Kind, MomentInTime, Snapshot};
+use crate::record::snapshot::{AllocatorTime, Kind, MomentInTime, SiteList, Snapshot};
+use crate::record::{Sums, timeline};
 use crate::report::output::Formats;
 use crate::report::profile::{Options, Profile};
 use crate::report::trim::Trim;
 use crate::report::unloaded;
+use std::collections::{HashMap, HashSet};
 
 /// Everything recorded so far in this run, at one moment; and for how many
 /// nanoseconds reading it kept others from recording.
-pub(super) fn read(run: &Run) -> (Snapshot, u64) {
-    let (mut sums, end, pause_ns) = ENGINE.read();
-    if run.settings.measures_touch() && ENGINE.records_heap().is_none() {
-        ENGINE.measure_live(&mut sums);
+fn read(run: &Run) -> (Snapshot, u64) {
+    let (sums, end, pause_ns) = ENGINE.read();
+    let mut sites = Sites::new(run, end);
+    sites.add(&sums);
+    (snapshot(run, &sums, sites), pause_ns)
+}
+
+/// Everything recorded in this run, which is over. Afterwards its counts are forgotten.
+pub(super) fn take(run: &Run) -> Snapshot {
+    if run.settings.measures_touch() {
+        ENGINE.measure_live();
     }
-    let scale = Scale::between(run.start, end);
+    let mut sites = Sites::new(run, Moment::now());
+    let sums = ENGINE.take(|part| sites.add(part));
+    snapshot(run, &sums, sites)
+}
+
+/// What is known by site.
+struct Sites {
+    end: Moment,
+    scale: Scale,
+    list: SiteList,
+    /// Of each site, if calls are timed.
+    times: Option<Vec<AllocatorTime>>,
+}
+
+impl Sites {
+    fn new(run: &Run, end: Moment) -> Self {
+        Self {
+            end,
+            scale: Scale::between(run.start, end),
+            list: SiteList::default(),
+            times: run.settings.times_calls().then(Vec::new),
+        }
+    }
+
+    fn add(&mut self, sums: &Sums) {
+        let recorder = ENGINE.recorder();
+        let resolved = recorder.resolve(sums, self.scale, self.end.ticks);
+        self.list.extend(resolved);
+        if let Some(times) = &mut self.times {
+            let ns = self.scale.ns_per_tick() * f64::from(MEAN_GAP);
+            times.extend(recorder.resolve_times(sums, ns));
+        }
+    }
+
+    /// The index of each site that is among the top of a moment, by its number.
+    fn top(&self, moments: &[timeline::Moment]) -> HashMap<u32, u32> {
+        let top = moments.iter().flat_map(|moment| moment.top);
+        let wanted: HashSet<u32> = top.map(|(site, _)| site).collect();
+        let numbers = self.list.places().iter().map(|place| place.number);
+        numbers
+            .zip(0..)
+            .filter(|(number, _)| wanted.contains(number))
+            .collect()
+    }
+}
+
+fn snapshot(run: &Run, sums: &Sums, sites: Sites) -> Snapshot {
     let recorder = ENGINE.recorder();
-    let sites = recorder.resolve(&sums, scale, end.ticks);
+    let (end, scale) = (sites.end, sites.scale);
     let exact = run.settings.is_exact();
     let mut refusals = ENGINE.refusals(exact, sums.totals.peak_bytes);
     refusals.bounded_max_sites = if exact { 0 } else { sums.shared_sites };
-    let (mut time, mut site_times) = (None, Vec::new());
-    if run.settings.times_calls() {
-        let ns_per_tick = scale.ns_per_tick();
-        time = Some(ENGINE.timing.process_time(&sums.time, ns_per_tick));
-        site_times = recorder.resolve_times(&sums, ns_per_tick * f64::from(MEAN_GAP));
-    }
     let since_start = |ticks: u64| scale.to_us(ticks.saturating_sub(run.start.ticks));
     let peak_at_us = since_start(recorder.peak.at_ticks());
     let duration_us = since_start(end.ticks);
     let mut timeline = Vec::new();
     if run.settings.kind() == Kind::Heap {
-        let top_sites = recorder.top_sites(&sums);
+        let top_sites = sites.top(&sums.timeline);
         let marked = sums.timeline.iter().map(|moment| MomentInTime {
             at_us: since_start(moment.ticks),
             live_bytes: moment.live.bytes,
@@ -49,23 +98,25 @@ pub(super) fn read(run: &Run) -> (Snapshot, u64) {
         });
         timeline = sums.totals.framing(marked, peak_at_us, duration_us);
     }
-    let snapshot = Snapshot {
+    Snapshot {
         kind: run.settings.kind(),
         duration_us,
         peak_at_us,
         timeline,
         totals: sums.totals,
-        sites,
-        time,
-        site_times,
-        accesses: exact::read(run.accesses, &sums),
+        accesses: exact::read(run.accesses, &sites.list),
+        sites: sites.list,
+        time: sites
+            .times
+            .is_some()
+            .then(|| ENGINE.timing.process_time(&sums.time, scale.ns_per_tick())),
+        site_times: sites.times.unwrap_or_default(),
         nodes: recorder.nodes(),
         modules: Vec::new(),
         sample_bytes: run.settings.sampling(),
         refusals,
         capture: ENGINE.back_end().name(),
-    };
-    (snapshot, pause_ns)
+    }
 }
 
 /// The objects that frames are of, loaded and unloaded ones. With no lock held.

@@ -7,16 +7,18 @@ use crate::record::chunks::Chunks;
 use crate::record::counter::{Counter32, Counter64};
 use crate::record::peak::{Amount, Mode, Peak, SLACK_DIVISOR};
 use crate::record::realloc_counters::ReallocCounters;
-use crate::record::sampling::{SampleCounters, SampleSum};
+use crate::record::sampling::SampleCounters;
 use crate::record::site_cache::SiteCache;
-use crate::record::site_counters::{Change, SiteCounters, SiteSum};
+use crate::record::site_counters::{Change, SiteCounters};
 use crate::record::site_max::Joined;
 use crate::record::sites::{MAX_SITES, OVERFLOW, SiteId, Sites};
 use crate::record::snapshot::Totals;
 use crate::record::time_counters::TimeCounters;
 use crate::record::timeline::{Moment, TOP, Top};
-use crate::record::touch_counters::{TouchBook, TouchSum};
+use crate::record::touch_counters::TouchBook;
 use std::cmp::Reverse;
+
+pub(crate) mod by_site;
 
 /// Sites of one chunk of counters.
 pub(crate) const CHUNK: usize = 1 << 10;
@@ -377,51 +379,6 @@ impl Book {
         };
         for (counter, sum) in counters {
             *sum = sum.wrapping_add(counter.get());
-        }
-    }
-
-    /// Adds this book's counts by site to `sums`, which is indexed by site
-    /// number.
-    pub(crate) fn add_sites_to(&self, sums: &mut [SiteSum], epoch: u32) {
-        let mut site = 0;
-        while site < sums.len() {
-            match self.counters.get(site) {
-                Some(counters) => {
-                    counters.add_to(&mut sums[site], epoch);
-                    if let Some(reallocs) = self.reallocs.get(site) {
-                        reallocs.add_to(&mut sums[site]);
-                    }
-                    site += 1;
-                }
-                None => site = (site / CHUNK + 1) * CHUNK,
-            }
-        }
-    }
-
-    /// As [`Self::add_sites_to`], what is known of samples.
-    pub(crate) fn add_samples_to(&self, sums: &mut [SampleSum]) {
-        let mut site = 0;
-        while site < sums.len() {
-            match self.samples.get(site) {
-                Some(samples) => {
-                    samples.add_to(&mut sums[site]);
-                    site += 1;
-                }
-                None => site = (site / CHUNK + 1) * CHUNK,
-            }
-        }
-    }
-
-    /// As [`Self::add_sites_to`], of what was measured.
-    pub(crate) fn add_touch_to(&self, sums: &mut [TouchSum]) {
-        let mut site = 0;
-        while site < sums.len() {
-            if self.touch.has_chunk_of(site) {
-                self.touch.add_to(site, &mut sums[site]);
-                site += 1;
-            } else {
-                site = (site / CHUNK + 1) * CHUNK;
-            }
         }
     }
 

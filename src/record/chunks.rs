@@ -122,6 +122,18 @@ impl<T: Zeroable, const DIRECTORY: usize, const CHUNK: usize> Chunks<T, DIRECTOR
         }
     }
 
+    /// Sets the element and all others of its chunk back to zero, and gives their memory back.
+    ///
+    /// # Safety
+    /// No other thread uses the elements meanwhile.
+    pub(crate) unsafe fn zero_chunk_of(&self, index: usize) {
+        let slot = self.directory.get(index / CHUNK);
+        if let Some(chunk) = slot.and_then(|slot| NonNull::new(slot.load(Acquire))) {
+            // SAFETY: a whole mapping of ours, out of use by the caller's promise.
+            unsafe { untracked::zero(chunk.cast(), CHUNK * size_of::<T>()) };
+        }
+    }
+
     /// Sets every element back to zero.
     ///
     /// # Safety

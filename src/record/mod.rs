@@ -11,6 +11,7 @@
 //! [`scope`]s, which count apart.
 
 pub(crate) mod snapshot;
+pub(crate) mod site_list;
 mod accesses;
 pub(crate) mod hashing;
 pub(crate) mod counter;
@@ -43,7 +44,6 @@ pub(crate) mod scope;
 use crate::capture::walk::Stack;
 use crate::clock::{self, Scale};
 use crate::exact;
-use std::collections::{HashMap, HashSet};
 #[cfg(test)]
 mod model_tests;
 
@@ -56,7 +56,8 @@ use scope::slots::Slots;
 use site_counters::{Change, SiteSum};
 use sites::{Site, SiteId, Sites};
 use snapshot::{
-    AllocatorTime, CountedAccesses, Counts, Node, SiteAccesses, SiteCounts, Totals, Touched,
+    AllocatorTime, CountedAccesses, Counts, Node, SiteAccesses, SiteCounts, SiteList, SitePlace,
+    Totals, Touched,
 };
 use time_counters::{SiteTimeSum, TimeSum};
 use touch_counters::TouchSum;
@@ -77,6 +78,8 @@ pub(crate) struct Recorder {
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     pub(crate) totals: Totals,
+    /// The number of the site that the lists by site begin with.
+    pub(crate) first: usize,
     pub(crate) by_site: Vec<SiteSum>,
     /// Of a sampled run, as long as `by_site`; else empty.
     pub(crate) samples: Vec<SampleSum>,
@@ -411,17 +414,34 @@ impl Recorder {
     /// All counts. No thread counts meanwhile. `sums.by_site` and `sums.timeline` must have
     /// room; nothing is allocated here.
     pub(crate) fn read<'a>(&self, books: impl Iterator<Item = &'a Book> + Clone, sums: &mut Sums) {
-        let epoch = self.peak.epoch();
+        self.read_process(books.clone(), sums);
+        self.read_sites(books, sums);
+    }
+
+    /// As [`Self::read`], without what is by site.
+    pub(crate) fn read_process<'a>(
+        &self,
+        books: impl Iterator<Item = &'a Book> + Clone,
+        sums: &mut Sums,
+    ) {
         sums.totals = self.totals(books.clone());
         sums.timeline.extend(self.peak.timeline.moments());
         for book in books {
-            book.add_sites_to(&mut sums.by_site, epoch);
             book.times.add_to(&mut sums.time);
-            book.times.add_sites_to(&mut sums.time_by_site);
-            book.add_samples_to(&mut sums.samples);
-            book.add_touch_to(&mut sums.touch_by_site);
         }
-        for (sum, id) in sums.by_site.iter_mut().skip(1).zip(self.sites.ids()) {
+    }
+
+    /// As [`Self::read`], only what is by site.
+    pub(crate) fn read_sites<'a>(&self, books: impl Iterator<Item = &'a Book>, sums: &mut Sums) {
+        let epoch = self.peak.epoch();
+        for book in books {
+            book.add_sites_to(sums, epoch);
+        }
+        let numbers = sums.first..=self.sites.last_number();
+        for (sum, number) in sums.by_site.iter_mut().zip(numbers) {
+            let Some(id) = SiteId::new(number as u32) else {
+                continue;
+            };
             let is_shared = self.sites.facts(id).is_shared();
             if let Some(site) = self.sites.get(id).filter(|_| is_shared) {
                 let shared = site.max.max();
@@ -434,13 +454,18 @@ impl Recorder {
     }
 
     /// Turns a reading into sites and stacks. `end` is the time of the reading.
-    pub(crate) fn resolve(&self, sums: &Sums, scale: Scale, end: u64) -> Vec<SiteCounts> {
-        let sites = self.used_sites(sums).map(|(number, sum, site)| {
+    pub(crate) fn resolve<'a>(
+        &'a self,
+        sums: &'a Sums,
+        scale: Scale,
+        end: u64,
+    ) -> impl Iterator<Item = SiteCounts> + 'a {
+        self.used_sites(sums).map(move |(index, sum, site)| {
             let end_blocks = u64::from(sum.live.blocks);
             let lifetimes = sum
                 .lifetime_ticks
                 .wrapping_add(end.wrapping_mul(end_blocks));
-            let samples = sums.samples.get(number).copied();
+            let samples = sums.samples.get(index).copied();
             let mut counts = Counts {
                 total_blocks: sum.total_blocks,
                 total_bytes: sum.total_bytes,
@@ -473,30 +498,20 @@ impl Recorder {
                     (counts.max_bytes, counts.max_blocks) = (bytes, blocks);
                 }
             }
-            if let Some(touch) = sums.touch_by_site.get(number) {
+            if let Some(touch) = sums.touch_by_site.get(index) {
                 let blocks = counts.total_blocks - counts.reallocs;
                 let bytes = counts.total_bytes - counts.kept_bytes;
                 counts.touched = touch_estimate::estimate(touch, blocks, bytes);
             }
             SiteCounts {
-                number: number as u32,
+                number: (sums.first + index) as u32,
                 leaf: site.leaf(),
                 counts,
             }
-        });
-        sites.collect()
+        })
     }
 
-    /// The index among the resolved sites of each number of the timeline's top sites.
-    pub(crate) fn top_sites(&self, sums: &Sums) -> HashMap<u32, u32> {
-        let top = sums.timeline.iter().flat_map(|moment| moment.top);
-        let wanted: HashSet<u32> = top.map(|(site, _)| site).collect();
-        let used = self.used_sites(sums).enumerate();
-        used.filter(|(_, (number, _, _))| wanted.contains(&(*number as u32)))
-            .map(|(index, (number, _, _))| (number as u32, index as u32))
-            .collect()
-    }
-
+    /// The sites of a reading that have had blocks, with their indices in its lists.
     fn used_sites<'a>(
         &'a self,
         sums: &'a Sums,
@@ -506,27 +521,30 @@ impl Recorder {
             .iter()
             .enumerate()
             .filter(|(_, sum)| sum.total_blocks != 0);
-        used.filter_map(|(number, sum)| {
-            let site = self.sites.get(SiteId::new(number as u32)?)?;
-            Some((number, sum, site))
+        used.filter_map(|(index, sum)| {
+            let number = SiteId::new((sums.first + index) as u32)?;
+            Some((index, sum, self.sites.get(number)?))
         })
     }
 
     /// The time spent in the inner allocator for each of the sites that
     /// [`Self::resolve`] gives, each tick of a sample standing for `ns` nanoseconds.
-    pub(crate) fn resolve_times(&self, sums: &Sums, ns: f64) -> Vec<AllocatorTime> {
-        let times = self.used_sites(sums).map(|(number, _, _)| {
-            let sum = sums.time_by_site.get(number).copied().unwrap_or_default();
+    pub(crate) fn resolve_times<'a>(
+        &'a self,
+        sums: &'a Sums,
+        ns: f64,
+    ) -> impl Iterator<Item = AllocatorTime> + 'a {
+        self.used_sites(sums).map(move |(index, _, _)| {
+            let sum = sums.time_by_site.get(index).copied().unwrap_or_default();
             AllocatorTime::of(sum.ticks, sum.samples, ns)
-        });
-        times.collect()
+        })
     }
 
-    /// What was read and written, of the sites that [`Self::resolve`] lists, in its order.
-    pub(crate) fn accesses(&self, sums: &Sums, with_histograms: bool) -> CountedAccesses {
+    /// What was read and written, of these sites, in their order.
+    pub(crate) fn accesses(&self, sites: &SiteList, with_histograms: bool) -> CountedAccesses {
         let mut accesses = CountedAccesses::default();
-        for (number, _, _) in self.used_sites(sums) {
-            let number = number as u32;
+        for SitePlace { number, .. } in sites.places() {
+            let number = *number;
             let sum = exact::sum_of(number);
             accesses.sites.push(SiteAccesses {
                 read: sum.read,

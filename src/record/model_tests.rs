@@ -269,7 +269,7 @@ fn run(books: usize, mode: Mode, acts: &[Act]) -> Outcome {
         .order
         .iter()
         .copied()
-        .zip(sites.iter().map(|site| site.counts))
+        .zip(sites.map(|site| site.counts))
         .collect();
     Outcome {
         totals: sums.totals,

@@ -8,7 +8,7 @@ use crate::record::chunks::kept;
 use crate::record::sampling::{SampleCounters, SampleSum};
 use crate::record::site_counters::{SiteCounters, SiteSum};
 use crate::record::sites::MAX_SITES;
-use crate::record::snapshot::{Counts, Node, SiteCounts, Totals};
+use crate::record::snapshot::{Counts, Node, SiteCounts, SiteList, Totals};
 use crate::record::stack_tree::{MAX_NODES, Slot};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{
@@ -24,7 +24,7 @@ pub(crate) struct Recovered {
     pub(crate) peak_at_us: u64,
     pub(crate) sample_bytes: Option<u64>,
     pub(crate) totals: Totals,
-    pub(crate) sites: Vec<SiteCounts>,
+    pub(crate) sites: SiteList,
     pub(crate) nodes: Vec<Node>,
     /// Threads that counted: each may have been in the middle of an operation.
     pub(crate) threads: u64,
@@ -183,7 +183,7 @@ impl<'f> Tables<'f> {
         let nodes = self.nodes();
         let sites = self.sites(scale, end.ticks, nodes.len(), sample_bytes != 0);
         let mut totals = Totals::default();
-        for SiteCounts { counts, .. } in &sites {
+        for SiteCounts { counts, .. } in sites.iter() {
             totals.total_blocks += counts.total_blocks;
             totals.total_bytes += counts.total_bytes;
             totals.live_blocks += counts.end_blocks;
@@ -227,7 +227,7 @@ impl<'f> Tables<'f> {
         nodes
     }
 
-    fn sites(&self, scale: Scale, end: u64, nodes: usize, is_sampled: bool) -> Vec<SiteCounts> {
+    fn sites(&self, scale: Scale, end: u64, nodes: usize, is_sampled: bool) -> SiteList {
         let all = self.counters.iter().flat_map(|(_, counters)| *counters);
         let epoch = all.map(SiteCounters::saved_epoch).max().unwrap_or(0);
         let mut sums: BTreeMap<usize, SiteSum> = BTreeMap::new();
@@ -377,7 +377,7 @@ mod tests {
                 put(at + 32, extent[4] * 4096);
             }
             let recovered = read(pages.file()).unwrap();
-            for site in &recovered.sites {
+            for site in recovered.sites.places() {
                 proptest::prop_assert!(site.leaf == 0 || (site.leaf as usize) < recovered.nodes.len());
             }
             for (number, node) in recovered.nodes.iter().enumerate() {

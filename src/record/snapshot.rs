@@ -7,6 +7,7 @@ pub(crate) use crate::capture::back_end::BackEnd;
 pub(crate) use crate::capture::module_map::BuildId;
 pub(crate) use crate::capture::module_map::{Module, NotedModule};
 pub(crate) use crate::record::sampling::SampleSum;
+pub(crate) use crate::record::site_list::{SiteList, SitePlace};
 use crate::record::time_counters::Call;
 
 /// What was profiled.
@@ -287,7 +288,7 @@ pub(crate) struct Snapshot {
     /// Time from the start of profiling to t-gmax.
     pub(crate) peak_at_us: u64,
     pub(crate) totals: Totals,
-    pub(crate) sites: Vec<SiteCounts>,
+    pub(crate) sites: SiteList,
     /// Where allocator time was measured.
     pub(crate) time: Option<ProcessTime>,
     /// Of each of `sites`; empty where it was not measured.

@@ -10,7 +10,8 @@ use crate::record::counter::Counter64;
 use crate::record::sites::{MAX_SITES, SiteId};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-const CHUNK: usize = 1 << 10;
+/// As the book's other counters.
+const CHUNK: usize = super::book::CHUNK;
 
 /// What was asked of the inner allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,20 +74,29 @@ impl TimeCounters {
         sum.recording_ticks += self.recording_ticks.get() as i64;
     }
 
-    /// Adds the samples of each site to `sums`, which is indexed by site number.
-    pub(crate) fn add_sites_to(&self, sums: &mut [SiteTimeSum]) {
-        let mut site = 0;
-        while site < sums.len() {
+    /// Adds the samples of sites to `sums`, the first of which is of site `first`.
+    pub(crate) fn add_sites_to(&self, first: usize, sums: &mut [SiteTimeSum]) {
+        let mut site = first;
+        while site - first < sums.len() {
             let Some(times) = self.by_site.get(site) else {
                 site = (site / CHUNK + 1) * CHUNK;
                 continue;
             };
-            for (sum, ticks) in sums[site].ticks.iter_mut().zip(&times.ticks) {
+            let sum = &mut sums[site - first];
+            for (sum, ticks) in sum.ticks.iter_mut().zip(&times.ticks) {
                 *sum += ticks.get() as i64;
             }
-            sums[site].samples += times.samples.get();
+            sum.samples += times.samples.get();
             site += 1;
         }
+    }
+
+    /// # Safety
+    /// No other thread uses or looks at the counters meanwhile.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn forget_chunk_of(&self, site: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.by_site.zero_chunk_of(site) };
     }
 
     /// # Safety

@@ -200,6 +200,17 @@ impl TouchBook {
     /// # Safety
     /// No other thread uses the sums meanwhile.
     #[allow(unsafe_code)]
+    pub(crate) unsafe fn forget_chunk_of(&self, site: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.always.zero_chunk_of(site);
+            self.sampled.zero_chunk_of(site);
+        }
+    }
+
+    /// # Safety
+    /// No other thread uses the sums meanwhile.
+    #[allow(unsafe_code)]
     pub(crate) unsafe fn reset(&self) {
         self.on.set(false);
         // SAFETY: the caller's promise.
@@ -354,6 +365,7 @@ impl WeightedCounters {
     }
 }
 
+#[cfg(test)]
 impl WeightedSum {
     /// Adds one more block, as a thread's counters do.
     fn add(&mut self, weight: u8, measure: &Measure) {
@@ -373,8 +385,9 @@ pub(crate) struct TouchSum {
     pub(crate) sampled: WeightedSum,
 }
 
+#[cfg(test)]
 impl TouchSum {
-    /// Adds a block that is live at a reading.
+    /// Adds a block, as a thread's counters do.
     pub(crate) fn add_live(&mut self, weight: u8, measure: &Measure) {
         if weight != 0 {
             return self.sampled.add(weight, measure);

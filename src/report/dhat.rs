@@ -195,7 +195,7 @@ impl ProgramPoints<'_> {
                     .and_then(|accesses| accesses.histogram)
                     .map(run_lengths),
                 heapledger: PointExtension::new(
-                    counts,
+                    &counts,
                     self.profile.time(point),
                     accesses,
                     self.profile.snapshot.sample_bytes,

@@ -4,13 +4,13 @@
 //! wanted address is kept. An index of a whole program, as debuggers build one,
 //! would cost far more memory than its profile.
 
-use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use gimli::{AttributeValue, DebugInfoOffset, EndianSlice, RunTimeEndian};
 use object::Object;
 
-use super::unpack::unpacked;
+use super::unpack::{Contents, unpacked};
 
 type Reader<'data> = EndianSlice<'data, RunTimeEndian>;
 type Dwarf<'data> = gimli::Dwarf<Reader<'data>>;
@@ -37,23 +37,36 @@ pub(super) struct CodeFrame<'a> {
 /// Calls `found` once for each of `probes` (sorted) that lies in a function or a line
 /// of the debug information. Bad debug information finds less, and is no error. Calls
 /// `release` each time when a good part of the file was read.
+///
+/// # Errors
+/// It is compressed in a way that nobody here reads.
 pub(super) fn resolve(
     file: &object::File<'_>,
     probes: &[u64],
     release: impl Fn(),
     mut found: impl FnMut(usize, &[CodeFrame<'_>]),
-) {
+) -> Result<(), Packed> {
     let endian = if file.is_little_endian() {
         RunTimeEndian::Little
     } else {
         RunTimeEndian::Big
     };
-    let load = |id: gimli::SectionId| -> gimli::Result<Cow<'_, [u8]>> {
-        let section = file.section_by_name(id.name());
-        Ok(section.and_then(|s| unpacked(&s)).unwrap_or_default())
+    let is_readable = Cell::new(true);
+    let load = |id: gimli::SectionId| -> gimli::Result<Contents<'_>> {
+        let section = file
+            .section_by_name(id.name())
+            .filter(|_| READ_SECTIONS.contains(&id));
+        Ok(section.map_or_else(Contents::default, |section| {
+            let contents = unpacked(&section);
+            if !matches!(contents, Some(Contents::Plain(_))) {
+                release();
+            }
+            is_readable.set(is_readable.get() && contents.is_some());
+            contents.unwrap_or_default()
+        }))
     };
     let Ok(sections) = gimli::DwarfSections::load(load) else {
-        return;
+        return Ok(());
     };
     let dwarf = sections.borrow(|section| EndianSlice::new(section, endian));
     let mut progress = Progress {
@@ -78,7 +91,25 @@ pub(super) fn resolve(
             });
         }
     }
+    is_readable.get().then_some(()).ok_or(Packed)
 }
+
+/// Some of the debug information is compressed in a way that is not read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packed;
+
+/// Of the rest nothing is needed, and to unpack it would take memory.
+const READ_SECTIONS: [gimli::SectionId; 9] = [
+    gimli::SectionId::DebugAbbrev,
+    gimli::SectionId::DebugAddr,
+    gimli::SectionId::DebugInfo,
+    gimli::SectionId::DebugLine,
+    gimli::SectionId::DebugLineStr,
+    gimli::SectionId::DebugStr,
+    gimli::SectionId::DebugStrOffsets,
+    gimli::SectionId::DebugRanges,
+    gimli::SectionId::DebugRngLists,
+];
 
 fn resolve_in_unit<'data>(
     unit: UnitRef<'_, 'data>,
@@ -107,7 +138,7 @@ fn resolve_in_unit<'data>(
 }
 
 /// Bytes of `.debug_info` between two calls of [`Progress::release`].
-const RELEASE_EVERY: usize = 4 << 20;
+const RELEASE_EVERY: usize = 256 << 10;
 
 /// How far `.debug_info` was read.
 struct Progress<F> {
@@ -549,7 +580,8 @@ mod tests {
                     })
                     .collect();
             },
-        );
+        )
+        .unwrap();
         all
     }
 

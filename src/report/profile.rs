@@ -1,7 +1,7 @@
 //! A snapshot as a reader of it wants it: stacks symbolized and trimmed, points with
 //! equal frames merged, sorted.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use hashbrown::HashTable;
@@ -177,10 +177,21 @@ impl<'a> Profile<'a> {
         &self.symbols.frames
     }
 
-    pub(crate) fn counts(&self, point: &Point) -> &Counts {
+    pub(crate) fn counts(&self, point: &Point) -> Counts {
         match point.counts {
-            CountsOf::Site(index) => &self.snapshot.sites[index as usize].counts,
-            CountsOf::Sum(index) => &self.sums[index as usize],
+            CountsOf::Site(index) => self.snapshot.sites.counts(index as usize),
+            CountsOf::Sum(index) => self.sums[index as usize],
+        }
+    }
+
+    /// Total bytes and total blocks.
+    fn size(&self, point: &Point) -> (u64, u64) {
+        match point.counts {
+            CountsOf::Site(index) => self.snapshot.sites.size(index as usize),
+            CountsOf::Sum(index) => {
+                let sum = &self.sums[index as usize];
+                (sum.total_bytes, sum.total_blocks)
+            }
         }
     }
 
@@ -246,7 +257,7 @@ impl<'a> Profile<'a> {
         let mut owners = Vec::new();
         let mut points = Vec::with_capacity(self.snapshot.sites.len());
         let no_stack = self.symbols.frames.intern_note("[no stack]");
-        for (index, site) in self.snapshot.sites.iter().enumerate() {
+        for (index, site) in self.snapshot.sites.places().iter().enumerate() {
             owners.clear();
             owners.extend(
                 self.stack(site.leaf)
@@ -313,7 +324,7 @@ impl<'a> Profile<'a> {
                     .eq(self.frames_of(&point))
             };
             if let Some(&first) = distinct.find(hash, same) {
-                let added = *self.counts(&point);
+                let added = self.counts(&point);
                 let added_time = self.time(&point).copied();
                 let added_from = point.counts;
                 let first = &mut points[first as usize];
@@ -322,7 +333,7 @@ impl<'a> Profile<'a> {
                     CountsOf::Site(site) => {
                         let sum = self.sums.len() as u32;
                         self.accesses.start_with_site(site);
-                        self.sums.push(*self.counts(first));
+                        self.sums.push(self.counts(first));
                         self.time_sums.extend(self.time(first).copied());
                         first.counts = CountsOf::Sum(sum);
                         self.merged_sites.push((site, sum));
@@ -363,12 +374,8 @@ impl<'a> Profile<'a> {
     fn sort_points(&mut self) {
         let mut points = std::mem::take(&mut self.points);
         points.sort_unstable_by(|a, b| {
-            let size = |point| {
-                let counts = self.counts(point);
-                Reverse((counts.total_bytes, counts.total_blocks))
-            };
-            size(a)
-                .cmp(&size(b))
+            self.size(b)
+                .cmp(&self.size(a))
                 .then_with(|| self.compare_frames(a, b))
         });
         self.points = points;
@@ -389,7 +396,7 @@ impl<'a> Profile<'a> {
         let mut time = self.snapshot.time.map(|_| AllocatorTime::default());
         let mut accesses = SiteAccesses::default();
         for point in &folded {
-            add(&mut sum, self.counts(point));
+            add(&mut sum, &self.counts(point));
             if let (Some(time), Some(added)) = (&mut time, self.time(point)) {
                 time.add(added);
             }
@@ -530,8 +537,8 @@ mod tests {
             samples: SampleSum::default(),
             touched: Touched::default(),
         };
-        assert_eq!(*profile.counts(&profile.points[0]), expected);
-        assert_eq!(*profile.counts(&profile.points[1]), sample::counts(12));
+        assert_eq!(profile.counts(&profile.points[0]), expected);
+        assert_eq!(profile.counts(&profile.points[1]), sample::counts(12));
     }
 
     #[test]

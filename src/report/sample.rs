@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::profile::Options;
 use super::trim::Trim;
 use crate::record::snapshot::{
-    Accesses, BuildId, Counts, Kind, Module, Node, Refusals, SampleSum, SiteCounts, Snapshot,
-    Totals, Touched,
+    Accesses, BuildId, Counts, Kind, Module, Node, Refusals, SampleSum, SiteCounts, SiteList,
+    Snapshot, Totals, Touched,
 };
 
 /// Sites whose counts differ in every field, so that a mix-up of two shows.
@@ -37,7 +37,7 @@ pub(super) fn snapshot(kind: Kind, sites: &[(&[u64], Counts)]) -> Snapshot {
         address: 0,
     }];
     let mut totals = Totals::default();
-    let mut site_counts = Vec::new();
+    let mut site_counts = SiteList::default();
     for &(stack, counts) in sites {
         let mut leaf = 0;
         for &address in stack.iter().rev() {
@@ -47,7 +47,7 @@ pub(super) fn snapshot(kind: Kind, sites: &[(&[u64], Counts)]) -> Snapshot {
             });
             leaf = nodes.len() as u32 - 1;
         }
-        site_counts.push(SiteCounts {
+        site_counts.push(&SiteCounts {
             number: site_counts.len() as u32 + 1,
             leaf,
             counts,

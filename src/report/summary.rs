@@ -67,7 +67,7 @@ pub(crate) fn summary(profile: &Profile<'_>) -> String {
         line(format_args!(
             "{:>2}. {} ({}%) {}",
             rank + 1,
-            site_amount(profile, counts, &units),
+            site_amount(profile, &counts, &units),
             Percent {
                 part: counts.total_bytes,
                 whole: totals.total_bytes

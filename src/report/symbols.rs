@@ -13,7 +13,6 @@ use object::{Object, ObjectSymbol};
 use super::dwarf::{self, CodeFrame};
 use super::frames::{Frame, FrameId, Frames, Place, TextId};
 use super::paths;
-use super::unpack::unpacked;
 use crate::record::snapshot::{Module, Node};
 
 /// The frames of every address of a snapshot.
@@ -195,12 +194,13 @@ impl FileResolver<'_> {
         }
         let release = || release_pages(debug_map.as_ref().unwrap_or(&map));
         let dwarf_file = debug_file.as_ref().unwrap_or(&file);
-        if is_compressed(dwarf_file) {
-            self.symbols.compressed.push(path.to_owned());
-        }
-        dwarf::resolve(dwarf_file, &probes, release, |index, frames| {
+        release();
+        let resolved = dwarf::resolve(dwarf_file, &probes, release, |index, frames| {
             self.push(index, frames, elf_names[index], &mut functions);
         });
+        if resolved.is_err() {
+            self.symbols.compressed.push(path.to_owned());
+        }
         for (index, &name) in elf_names.iter().enumerate() {
             if name.is_some() && self.lists[index].start == self.lists[index].end {
                 self.push(index, &[CodeFrame::default()], name, &mut functions);
@@ -317,15 +317,6 @@ fn find_elf_names<'data>(
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whether debug information is there, and cannot be read as it is compressed.
-fn is_compressed(file: &object::File<'_>) -> bool {
-    let is_packed = |name| {
-        file.section_by_name(name)
-            .is_some_and(|section| unpacked(&section).is_none())
-    };
-    is_packed(".debug_info") || is_packed(".debug_line")
 }
 
 fn has_dwarf(file: &object::File<'_>) -> bool {

@@ -34,6 +34,7 @@ pub(crate) fn tell_apart(snapshot: &mut Snapshot, noted: &[NotedModule]) {
     let mut moved = HashMap::new();
     let mut used = vec![false; noted.len()];
     for site in sites
+        .places_mut()
         .iter_mut()
         .filter(|site| leads_through[site.leaf as usize])
     {
@@ -119,7 +120,8 @@ mod tests {
                 .map(|at| place(snapshot.nodes[at as usize].address))
                 .collect()
         };
-        snapshot.sites.iter().map(|site| stack(site.leaf)).collect()
+        let places = snapshot.sites.places().iter();
+        places.map(|site| stack(site.leaf)).collect()
     }
 
     #[test]
@@ -134,7 +136,7 @@ mod tests {
             (&[lib + 1, lib, main], counts),
         ];
         let mut snapshot = sample::snapshot(Kind::Heap, sites);
-        for (site, number) in snapshot.sites.iter_mut().zip([2, 3, 4, 7, 9]) {
+        for (site, number) in snapshot.sites.places_mut().iter_mut().zip([2, 3, 4, 7, 9]) {
             site.number = number;
         }
         let base = lib - 0x10;
@@ -158,7 +160,7 @@ mod tests {
         assert_eq!(places(&snapshot), expected);
         // Gone for good.
         snapshot = sample::snapshot(Kind::Heap, &sites[1..2]);
-        snapshot.sites[0].number = 3;
+        snapshot.sites.places_mut()[0].number = 3;
         snapshot.modules = vec![notes[0].module.clone(), notes[2].module.clone()];
         tell_apart(&mut snapshot, &notes);
         assert_eq!(places(&snapshot), [[a, m]]);

@@ -1,28 +1,58 @@
 //! Compressed sections of an object file.
 
+use memmap2::MmapMut;
 use object::{CompressionFormat, ObjectSection};
-use std::borrow::Cow;
+use std::ops::Deref;
 
 /// No section is unpacked to more.
 const UNPACKED_BYTES_MAX: u64 = 8 << 30;
 
-/// A section's bytes. None: they are compressed in a way that nobody here reads, or not as
-/// they say. zlib's is read; another crate of the program may have `object` read others.
-pub(super) fn unpacked<'data>(section: &impl ObjectSection<'data>) -> Option<Cow<'data, [u8]>> {
-    let stored = section.compressed_data().ok()?;
-    match stored.format {
-        CompressionFormat::None => Some(Cow::Borrowed(stored.data)),
-        CompressionFormat::Zlib => inflated(stored.data, stored.uncompressed_size).map(Cow::Owned),
-        _ => section.uncompressed_data().ok(),
+/// What a section holds.
+pub(super) enum Contents<'data> {
+    Plain(&'data [u8]),
+    Unpacked(Vec<u8>),
+    /// In a mapping of its own, so that none of it stays in memory afterwards.
+    Mapped(MmapMut),
+}
+
+impl Default for Contents<'_> {
+    fn default() -> Self {
+        Self::Plain(&[])
     }
 }
 
-fn inflated(packed: &[u8], bytes: u64) -> Option<Vec<u8>> {
-    let bytes = Some(bytes).filter(|&bytes| bytes <= UNPACKED_BYTES_MAX)?;
-    let mut unpacked = Vec::new();
+impl Deref for Contents<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Plain(bytes) => bytes,
+            Self::Unpacked(bytes) => bytes,
+            Self::Mapped(bytes) => bytes,
+        }
+    }
+}
+
+/// A section's bytes. None: they are compressed in a way that nobody here reads, or not as
+/// they say. zlib's is read; another crate of the program may have `object` read others.
+pub(super) fn unpacked<'data>(section: &impl ObjectSection<'data>) -> Option<Contents<'data>> {
+    let stored = section.compressed_data().ok()?;
+    match stored.format {
+        CompressionFormat::None => Some(Contents::Plain(stored.data)),
+        CompressionFormat::Zlib => {
+            inflated(stored.data, stored.uncompressed_size).map(Contents::Mapped)
+        }
+        _ => {
+            let unpacked = section.uncompressed_data().ok()?;
+            Some(Contents::Unpacked(unpacked.into_owned()))
+        }
+    }
+}
+
+fn inflated(packed: &[u8], bytes: u64) -> Option<MmapMut> {
     // What the file says may be wrong.
-    unpacked.try_reserve_exact(bytes as usize).ok()?;
-    unpacked.resize(bytes as usize, 0);
+    let bytes = Some(bytes).filter(|&bytes| bytes <= UNPACKED_BYTES_MAX)?;
+    let mut unpacked = MmapMut::map_anon(bytes as usize).ok()?;
     let packed = std::iter::once(packed);
     let written =
         miniz_oxide::inflate::decompress_slice_iter_to_slice(&mut unpacked, packed, true, false);
@@ -48,10 +78,10 @@ mod tests {
             (&TEN[..6], 10),
             (&[], 10),
         ] {
-            assert_eq!(inflated(packed, bytes), None, "{bytes}");
+            assert!(inflated(packed, bytes).is_none(), "{bytes}");
         }
         let mut damaged = TEN.to_vec();
         damaged[10] ^= 1;
-        assert_eq!(inflated(&damaged, 10), None);
+        assert!(inflated(&damaged, 10).is_none());
     }
 }

@@ -3,7 +3,6 @@
 use super::profile::{Point, Profile};
 use super::summary::{Thousands, site_name};
 use crate::record::snapshot::Touched;
-use std::cmp::Reverse;
 use std::fmt;
 
 /// Sites that are named.
@@ -11,13 +10,18 @@ const TOP_WASTES: usize = 3;
 
 /// None where it was not measured.
 pub(super) fn lines(profile: &Profile<'_>) -> Vec<String> {
-    let points = profile.points.iter();
-    let mut points: Vec<(Touched, &Point)> = points
-        .map(|point| (profile.counts(point).touched, point))
-        .collect();
     let mut all = Touched::default();
-    for (touched, _) in &points {
-        all.add(touched);
+    // Those that waste most, the most first; of equal ones the first.
+    let mut top: Vec<(Touched, &Point)> = Vec::new();
+    for point in &profile.points {
+        let touched = profile.counts(point).touched;
+        all.add(&touched);
+        let wasted = touched.never_written_bytes();
+        let place = top.partition_point(|(other, _)| other.never_written_bytes() >= wasted);
+        if wasted > 0 && place < TOP_WASTES {
+            top.truncate(TOP_WASTES - 1);
+            top.insert(place, (touched, point));
+        }
     }
     if all.all_bytes == 0 {
         return Vec::new();
@@ -28,12 +32,10 @@ pub(super) fn lines(profile: &Profile<'_>) -> Vec<String> {
         Thousands(all.all_bytes),
         Part::of(&all),
     )];
-    points.retain(|(touched, _)| touched.never_written_bytes() > 0);
-    points.sort_by_key(|(touched, _)| Reverse(touched.never_written_bytes()));
-    if !points.is_empty() {
+    if !top.is_empty() {
         lines.push("Most bytes never written by:".to_owned());
     }
-    for (rank, (touched, point)) in points.into_iter().take(TOP_WASTES).enumerate() {
+    for (rank, (touched, point)) in top.into_iter().enumerate() {
         lines.push(format!(
             "{:>2}. allocated {} bytes, wrote {} ({}%), unused at the end of blocks {}: {}",
             rank + 1,
