@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use gimli::{AttributeValue, DebugInfoOffset, EndianSlice, RunTimeEndian};
 use object::Object;
 
+use super::unit_stream::UnitStream;
 use super::unpack::{Contents, unpacked};
 
 type Reader<'data> = EndianSlice<'data, RunTimeEndian>;
@@ -44,7 +45,7 @@ pub(super) fn resolve(
     file: &object::File<'_>,
     probes: &[u64],
     release: impl Fn(),
-    mut found: impl FnMut(usize, &[CodeFrame<'_>]),
+    found: impl FnMut(usize, &[CodeFrame<'_>]),
 ) -> Result<(), Packed> {
     let endian = if file.is_little_endian() {
         RunTimeEndian::Little
@@ -52,57 +53,111 @@ pub(super) fn resolve(
         RunTimeEndian::Big
     };
     let is_readable = Cell::new(true);
-    let load = |id: gimli::SectionId| -> gimli::Result<Contents<'_>> {
-        let section = file
-            .section_by_name(id.name())
-            .filter(|_| READ_SECTIONS.contains(&id));
-        Ok(section.map_or_else(Contents::default, |section| {
+    let load = |id: gimli::SectionId| {
+        let section = file.section_by_name(id.name());
+        section.map_or_else(Contents::default, |section| {
             let contents = unpacked(&section);
             if !matches!(contents, Some(Contents::Plain(_))) {
                 release();
             }
             is_readable.set(is_readable.get() && contents.is_some());
             contents.unwrap_or_default()
-        }))
+        })
     };
-    let Ok(sections) = gimli::DwarfSections::load(load) else {
+    let load_others = |id| -> gimli::Result<Contents<'_>> {
+        Ok(match OTHER_SECTIONS.contains(&id) {
+            true => load(id),
+            false => Contents::default(),
+        })
+    };
+    let Ok(sections) = gimli::DwarfSections::load(load_others) else {
         return Ok(());
     };
-    let dwarf = sections.borrow(|section| EndianSlice::new(section, endian));
     let mut progress = Progress {
         released_at: 0,
-        release,
+        release: &release,
     };
-    let headers = unit_headers(&dwarf, &mut progress);
-    let mut is_answered = vec![false; probes.len()];
-    for &header in &headers {
-        progress.reach(header.debug_info_offset());
-        let Ok(unit) = dwarf.unit(header) else {
-            continue;
-        };
-        let unit = unit.unit_ref(&dwarf);
-        let mut wanted = probes_of_unit(unit, probes).unwrap_or_default();
-        wanted.retain(|&index| !is_answered[index]);
-        if !wanted.is_empty() {
-            let addresses: Vec<u64> = wanted.iter().map(|&index| probes[index]).collect();
-            resolve_in_unit(unit, &headers, &addresses, |nth, frames| {
-                is_answered[wanted[nth]] = true;
-                found(wanted[nth], frames);
-            });
+    let mut search = Search {
+        probes,
+        is_answered: vec![false; probes.len()],
+        found,
+    };
+    let info = file.section_by_name(gimli::SectionId::DebugInfo.name());
+    let stream = info.and_then(|info| UnitStream::of(&info, endian == RunTimeEndian::Big));
+    if let Some(mut stream) = stream {
+        let mut leads_elsewhere = false;
+        while let Some(unit) = stream.next() {
+            let dwarf = with_info(&sections, unit, endian);
+            if let Ok(Some(header)) = dwarf.units().next() {
+                leads_elsewhere |= search.read_unit(&dwarf, header, None);
+            }
+            progress.reach(stream.reached());
+        }
+        is_readable.set(is_readable.get() && !stream.is_broken());
+        if !leads_elsewhere {
+            return is_readable.get().then_some(()).ok_or(Packed);
         }
     }
+    let info = load(gimli::SectionId::DebugInfo);
+    let dwarf = with_info(&sections, &info, endian);
+    let headers = unit_headers(&dwarf, &mut progress);
+    for &header in &headers {
+        progress.reach_unit(header);
+        search.read_unit(&dwarf, header, Some(&headers));
+    }
     is_readable.get().then_some(()).ok_or(Packed)
+}
+
+fn with_info<'a>(
+    sections: &'a gimli::DwarfSections<Contents<'_>>,
+    info: &'a [u8],
+    endian: RunTimeEndian,
+) -> Dwarf<'a> {
+    let mut dwarf = sections.borrow(|section| EndianSlice::new(section, endian));
+    dwarf.debug_info = gimli::DebugInfo::new(info, endian);
+    dwarf
+}
+
+struct Search<'a, F> {
+    probes: &'a [u64],
+    is_answered: Vec<bool>,
+    found: F,
+}
+
+impl<F: FnMut(usize, &[CodeFrame<'_>])> Search<'_, F> {
+    /// Answers what lies in the unit. `headers`: of all units; None: there is only this one. True:
+    /// something is told by another, and was left unanswered.
+    fn read_unit<'data>(
+        &mut self,
+        dwarf: &Dwarf<'data>,
+        header: UnitHeader<'data>,
+        headers: Option<&[UnitHeader<'data>]>,
+    ) -> bool {
+        let Ok(unit) = dwarf.unit(header) else {
+            return false;
+        };
+        let unit = unit.unit_ref(dwarf);
+        let mut wanted = probes_of_unit(unit, self.probes).unwrap_or_default();
+        wanted.retain(|&index| !self.is_answered[index]);
+        if wanted.is_empty() {
+            return false;
+        }
+        let addresses: Vec<u64> = wanted.iter().map(|&index| self.probes[index]).collect();
+        resolve_in_unit(unit, headers, &addresses, |nth, frames| {
+            self.is_answered[wanted[nth]] = true;
+            (self.found)(wanted[nth], frames);
+        })
+    }
 }
 
 /// Some of the debug information is compressed in a way that is not read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packed;
 
-/// Of the rest nothing is needed, and to unpack it would take memory.
-const READ_SECTIONS: [gimli::SectionId; 9] = [
+/// What is read beside `.debug_info`. To unpack the rest would take memory for nothing.
+const OTHER_SECTIONS: [gimli::SectionId; 8] = [
     gimli::SectionId::DebugAbbrev,
     gimli::SectionId::DebugAddr,
-    gimli::SectionId::DebugInfo,
     gimli::SectionId::DebugLine,
     gimli::SectionId::DebugLineStr,
     gimli::SectionId::DebugStr,
@@ -113,14 +168,18 @@ const READ_SECTIONS: [gimli::SectionId; 9] = [
 
 fn resolve_in_unit<'data>(
     unit: UnitRef<'_, 'data>,
-    headers: &[UnitHeader<'data>],
+    headers: Option<&[UnitHeader<'data>]>,
     addresses: &[u64],
     mut found: impl FnMut(usize, &[CodeFrame<'_>]),
-) {
+) -> bool {
     let mut finds = UnitFinds::new(addresses);
+    let mut names = FunctionNames::new(unit, headers);
     // Each may fail half way, and leaves what it found.
     let _ = finds.read_lines(unit);
-    let _ = finds.read_functions(unit, FunctionNames::new(unit, headers));
+    let _ = finds.read_functions(unit, &mut names);
+    if names.leads_elsewhere {
+        return true;
+    }
     let mut files = FileNames::default();
     for (nth, find) in finds.finds.iter().enumerate() {
         let frames = find.frames(unit, &mut files);
@@ -135,6 +194,7 @@ fn resolve_in_unit<'data>(
             found(nth, &frames);
         }
     }
+    false
 }
 
 /// Bytes of `.debug_info` between two calls of [`Progress::release`].
@@ -147,8 +207,11 @@ struct Progress<F> {
 }
 
 impl<F: Fn()> Progress<F> {
-    fn reach(&mut self, offset: Option<DebugInfoOffset>) {
-        let offset = offset.map_or(0, |offset| offset.0);
+    fn reach_unit(&mut self, header: UnitHeader<'_>) {
+        self.reach(header.debug_info_offset().map_or(0, |offset| offset.0));
+    }
+
+    fn reach(&mut self, offset: usize) {
         if offset.abs_diff(self.released_at) >= RELEASE_EVERY {
             (self.release)();
             self.released_at = offset;
@@ -164,7 +227,7 @@ fn unit_headers<'data>(
     let mut units = dwarf.units();
     let headers = std::iter::from_fn(|| units.next().ok().flatten());
     headers
-        .inspect(|header| progress.reach(header.debug_info_offset()))
+        .inspect(|header| progress.reach_unit(*header))
         .collect()
 }
 
@@ -313,7 +376,7 @@ impl<'a, 'data> UnitFinds<'a, 'data> {
     fn read_functions(
         &mut self,
         unit: UnitRef<'_, 'data>,
-        mut names: FunctionNames<'_, 'data>,
+        names: &mut FunctionNames<'_, 'data>,
     ) -> gimli::Result<()> {
         let mut entries = unit.entries_raw(None)?;
         let mut entry = Entry::null();
@@ -413,17 +476,20 @@ fn call_position(entry: &Entry<'_>, unit: UnitRef<'_, '_>) -> Position {
 /// Function names of one unit, which may be told by entries of other units.
 struct FunctionNames<'a, 'data> {
     unit: UnitRef<'a, 'data>,
-    /// Of all units, in order of their offsets.
-    headers: &'a [UnitHeader<'data>],
+    /// Of all units, in order of their offsets; None: the others are not at hand.
+    headers: Option<&'a [UnitHeader<'data>]>,
+    /// A name is told by a unit that is not at hand.
+    leads_elsewhere: bool,
     /// The other units that names came from, by their place in `headers`.
     others: HashMap<usize, Option<Unit<'data>>>,
 }
 
 impl<'a, 'data> FunctionNames<'a, 'data> {
-    fn new(unit: UnitRef<'a, 'data>, headers: &'a [UnitHeader<'data>]) -> Self {
+    fn new(unit: UnitRef<'a, 'data>, headers: Option<&'a [UnitHeader<'data>]>) -> Self {
         FunctionNames {
             unit,
             headers,
+            leads_elsewhere: false,
             others: HashMap::new(),
         }
     }
@@ -433,7 +499,11 @@ impl<'a, 'data> FunctionNames<'a, 'data> {
         for _ in 0..MAX_ORIGINS {
             name = match name {
                 NameOrOrigin::Name(name) => return Some(name),
-                NameOrOrigin::Origin(offset) => {
+                NameOrOrigin::Elsewhere(_) if self.headers.is_none() => {
+                    self.leads_elsewhere = true;
+                    return None;
+                }
+                NameOrOrigin::Origin(offset) | NameOrOrigin::Elsewhere(offset) => {
                     let unit = self.unit_of(offset)?;
                     let in_unit = offset.to_unit_offset(&unit.unit.header)?;
                     let mut entry = Entry::null();
@@ -455,11 +525,10 @@ impl<'a, 'data> FunctionNames<'a, 'data> {
             return Some(self.unit);
         }
         let dwarf = self.unit.dwarf;
-        let after = self
-            .headers
-            .partition_point(|header| header.debug_info_offset() <= Some(offset));
+        let headers = self.headers?;
+        let after = headers.partition_point(|header| header.debug_info_offset() <= Some(offset));
         let number = after.checked_sub(1)?;
-        let other = || dwarf.unit(self.headers[number]).ok();
+        let other = || dwarf.unit(headers[number]).ok();
         let unit = self.others.entry(number).or_insert_with(other);
         Some(unit.as_ref()?.unit_ref(dwarf))
     }
@@ -467,8 +536,10 @@ impl<'a, 'data> FunctionNames<'a, 'data> {
 
 enum NameOrOrigin<'data> {
     Name(Reader<'data>),
-    /// The entry that has the name.
+    /// The entry that has the name, in the same unit.
     Origin(DebugInfoOffset),
+    /// One that may be in another unit.
+    Elsewhere(DebugInfoOffset),
 }
 
 /// The linkage name, which tells most, else the origin, else the plain name.
@@ -485,7 +556,7 @@ fn name_or_origin<'data>(
         AttributeValue::UnitRef(offset) => offset
             .to_debug_info_offset(&unit.unit.header)
             .map(NameOrOrigin::Origin),
-        AttributeValue::DebugInfoRef(offset) => Some(NameOrOrigin::Origin(offset)),
+        AttributeValue::DebugInfoRef(offset) => Some(NameOrOrigin::Elsewhere(offset)),
         _ => None,
     };
     text(gimli::DW_AT_linkage_name)
@@ -629,6 +700,29 @@ mod tests {
             ours.iter().any(|frames| frames.len() > 1),
             "there are inlined frames"
         );
+    }
+
+    #[test]
+    fn compressed_information_tells_the_same() {
+        let name = format!("heapledger-dwarf-{}", std::process::id());
+        let packed = std::env::temp_dir().join(name);
+        let status = std::process::Command::new("objcopy")
+            .arg("--compress-debug-sections=zlib")
+            .arg(std::env::current_exe().unwrap())
+            .arg(&packed)
+            .status();
+        assert!(status.expect("objcopy").success());
+        let packed = std::fs::read(&packed).and_then(|bytes| {
+            std::fs::remove_file(&packed)?;
+            Ok(bytes)
+        });
+        let (program, packed) = (test_program(), packed.unwrap());
+        let file = object::File::parse(&*program).unwrap();
+        let text = file.section_by_name(".text").unwrap();
+        let step = text.size() / 1_000;
+        let probes: Vec<u64> = (0..1_000).map(|nth| text.address() + nth * step).collect();
+        let packed = object::File::parse(&*packed).unwrap();
+        assert_eq!(resolve_all(&packed, &probes), resolve_all(&file, &probes));
     }
 
     #[test]

@@ -250,20 +250,20 @@ impl FileResolver<'_> {
     }
 }
 
-/// Demangles each function's name once. Keyed by where the raw name lies in its
-/// file: a linker keeps one copy of a string.
+/// Demangles each function's name once.
 #[derive(Default)]
 struct FunctionNames {
-    by_position: HashMap<(usize, usize), TextId>,
+    by_raw_name: HashMap<Box<[u8]>, TextId>,
 }
 
 impl FunctionNames {
     fn intern(&mut self, raw: &[u8], texts: &mut Frames) -> TextId {
-        let position = (raw.as_ptr().addr(), raw.len());
-        *self.by_position.entry(position).or_insert_with(|| {
-            let raw = String::from_utf8_lossy(raw);
-            texts.intern_text(&demangled(&raw))
-        })
+        if let Some(&name) = self.by_raw_name.get(raw) {
+            return name;
+        }
+        let name = texts.intern_text(&demangled(&String::from_utf8_lossy(raw)));
+        self.by_raw_name.insert(raw.into(), name);
+        name
     }
 }
 
@@ -506,14 +506,24 @@ mod tests {
 
         /// A frame in that function.
         fn frame(&self, name: &str) -> (Symbols, String) {
+            let (symbols, addresses) = self.frames(name);
+            let frames = symbols.frames_of(symbols.id_of(addresses.start + 5));
+            let text = symbols.frames.display(frames[0]).to_string();
+            (symbols, text)
+        }
+
+        /// All frames in that function, and where it is.
+        fn frames(&self, name: &str) -> (Symbols, Range<u64>) {
             let path = self.0.join(format!("{name}.so"));
             let bytes = std::fs::read(&path).unwrap();
             let file = object::File::parse(&*bytes).unwrap();
             let function = file
                 .symbols()
                 .find(|symbol| symbol.name() == Ok("the_function"));
-            let address = function.unwrap().address() + 5;
-            let nodes = [0, address].map(|address| Node { parent: 0, address });
+            let start = function.as_ref().unwrap().address();
+            let addresses = start..start + function.unwrap().size();
+            let nodes = [0].into_iter().chain(addresses.clone());
+            let nodes: Vec<Node> = nodes.map(|address| Node { parent: 0, address }).collect();
             let module = Module {
                 path,
                 bias: 0,
@@ -522,10 +532,7 @@ mod tests {
                 build_id: Default::default(),
                 is_loaded: true,
             };
-            let symbols = Symbols::resolve(&nodes, &[module]);
-            let frames = symbols.frames_of(symbols.id_of(address));
-            let text = symbols.frames.display(frames[0]).to_string();
-            (symbols, text)
+            (Symbols::resolve(&nodes, &[module]), addresses)
         }
     }
 
@@ -554,6 +561,47 @@ mod tests {
             );
             assert!(symbols.compressed.is_empty());
         }
+    }
+
+    /// Of compressed information one unit is read at a time. What the linker optimizes across
+    /// units has names that others tell.
+    #[test]
+    fn names_that_other_units_tell_are_found_in_compressed_information() {
+        let folder = Folder::new("units");
+        let texts = [
+            (
+                "one.c",
+                "int inner(int x); int the_function(int x) { return inner(x) + 1; }",
+            ),
+            (
+                "two.c",
+                "#include <stdlib.h>\n__attribute__((visibility(\"hidden\")))\nint inner(int x) { return rand() * x; }",
+            ),
+        ];
+        for (name, text) in texts {
+            std::fs::write(folder.0.join(name), text).unwrap();
+        }
+        let flags = "-g -O2 -flto -shared -fPIC -Wl,--compress-debug-sections=none one.c two.c";
+        let flags: Vec<&str> = flags.split(' ').chain(["-o", "plain.so"]).collect();
+        folder.run("cc", &flags);
+        let flag = "--compress-debug-sections=zlib";
+        folder.run("objcopy", &[flag, "plain.so", "packed.so"]);
+        let shown = |name| -> Vec<Vec<String>> {
+            let (symbols, addresses) = folder.frames(name);
+            // The call lies before its return address.
+            let texts = addresses.skip(1).map(|address| {
+                let frames = symbols.frames_of(symbols.id_of(address)).iter();
+                let texts = frames.map(|&frame| symbols.frames.display(frame).to_string());
+                texts.collect()
+            });
+            texts.collect()
+        };
+        let plain = shown("plain");
+        let is_inlined = |frames: &Vec<String>| {
+            frames.len() == 2 && frames[0].contains(": inner (") && frames[0].contains("two.c:3:")
+        };
+        assert!(plain.iter().any(is_inlined), "{plain:?}");
+        assert_eq!(shown("packed"), plain);
     }
 
     #[test]

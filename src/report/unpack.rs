@@ -5,7 +5,7 @@ use object::{CompressionFormat, ObjectSection};
 use std::ops::Deref;
 
 /// No section is unpacked to more.
-const UNPACKED_BYTES_MAX: u64 = 8 << 30;
+pub(super) const UNPACKED_BYTES_MAX: u64 = 8 << 30;
 
 /// What a section holds.
 pub(super) enum Contents<'data> {
