@@ -5,6 +5,7 @@ use crate::support::blocks::Block;
 use crate::support::child::{Child, tell};
 use crate::support::profile::{Amount, Profile};
 use heapledger::{HeapStats, Profiler};
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
@@ -17,6 +18,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         threads_that_cross,
         every_run_agrees,
     ),
+    Scenario::new("runs/many_sites", many_sites, every_site_is_counted),
     Scenario::new("runs/no_two_at_once", no_two_at_once, |child| {
         let ended = child.run().exited_with(0);
         ended.profile();
@@ -68,6 +70,67 @@ fn stats() -> [u64; 6] {
         stats.max_blocks as u64,
         stats.max_bytes as u64,
     ]
+}
+
+/// So many levels make sites for several chunks of every thread's counters.
+const LEVELS: u32 = 12;
+const PATHS: u64 = 1 << LEVELS;
+
+/// Has a stack of its own for each path.
+#[inline(never)]
+fn one_of_many_sites(path: u64, levels: u32, bytes: usize) -> Option<Block> {
+    if levels == 0 {
+        return black_box(Some(Block::new(bytes)));
+    }
+    // Something else after each call, so that the two are not made one.
+    let (next, levels) = (path / 2, levels - 1);
+    match path % 2 {
+        0 => black_box(one_of_many_sites(next, levels, bytes)),
+        _ => {
+            let block = one_of_many_sites(next, levels, bytes);
+            black_box(black_box(block).filter(|block| block.bytes() > 0))
+        }
+    }
+}
+
+/// A block of each path's number and 1 in bytes, for every so many paths; by a thread.
+fn some_of_many(step: usize) -> Vec<Block> {
+    let block = |path| one_of_many_sites(path, LEVELS, path as usize + 1);
+    let blocks = move || (0..PATHS).step_by(step).filter_map(block).collect();
+    thread::spawn(blocks).join().unwrap()
+}
+
+fn many_sites() {
+    let first = run("first.json");
+    let kept = some_of_many(1);
+    some_of_many(2).into_iter().for_each(Block::free);
+    drop(first);
+    let second = run("second.json");
+    some_of_many(3).into_iter().for_each(Block::free);
+    drop(second);
+    kept.into_iter().for_each(Block::free);
+}
+
+fn every_site_is_counted(child: Child) {
+    let ended = child.run().exited_with(0);
+    let sorted = |file: &str| {
+        let profile = Profile::read(&ended.path(file));
+        let points = profile.points_in("one_of_many_sites").into_iter();
+        let counts = points.map(|point| [point.tb, point.tbk, point.eb, point.ebk]);
+        let mut counts: Vec<_> = counts.filter(|counts| counts[1] <= 2).collect();
+        counts.sort_unstable();
+        counts
+    };
+    let first = |path: u64| {
+        let (bytes, blocks) = (path + 1, 2 - path % 2);
+        [bytes * blocks, blocks, bytes, 1]
+    };
+    let mut expected: Vec<_> = (0..PATHS).map(first).collect();
+    expected.sort_unstable();
+    assert_eq!(sorted("first.json"), expected);
+    let paths = (0..PATHS).step_by(3);
+    let second: Vec<_> = paths.map(|path| [path + 1, 1, 0, 0]).collect();
+    assert_eq!(sorted("second.json"), second);
 }
 
 fn blocks_that_cross() {
