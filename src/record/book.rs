@@ -300,7 +300,8 @@ impl Book {
         };
         let epoch = peak.epoch();
         self.save_at_peak(epoch);
-        if counters.is_unused() && sites.join(site, counters) == Joined::AsSharer {
+        if counters.is_unused() && sites.join(site, counters).ok_or(NoCounters)? == Joined::AsSharer
+        {
             counters.set_shared();
         }
         if counters.epoch() != epoch {
@@ -312,8 +313,8 @@ impl Book {
             sites.note_largest(site, change.allocated_bytes);
         }
         if facts.is_shared() {
-            if let Some(site) = sites.get(site) {
-                counters.update_shared_max(&site.max, self.exact);
+            if let Some(shared) = sites.shared_max(site) {
+                counters.update_shared_max(shared, self.exact);
             }
         } else if change.can_grow() {
             counters.update_own_max();

@@ -442,9 +442,8 @@ impl Recorder {
             let Some(id) = SiteId::new(number as u32) else {
                 continue;
             };
-            let is_shared = self.sites.facts(id).is_shared();
-            if let Some(site) = self.sites.get(id).filter(|_| is_shared) {
-                let shared = site.max.max();
+            if let Some(shared) = self.sites.shared_max(id) {
+                let shared = shared.max();
                 if shared.bytes >= sum.owner_max.bytes {
                     sum.owner_max = shared;
                 }

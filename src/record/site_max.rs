@@ -6,23 +6,49 @@
 //! more than a slack; the maximum is then known to within slack × threads.
 
 use crate::lock::SpinLock;
+use crate::record::chunks::Zeroable;
 use crate::record::peak::{Amount, SLACK_BYTES_MIN, SLACK_DIVISOR};
 use crate::record::site_counters::SiteCounters;
-use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::ptr::null_mut;
+use std::sync::atomic::{
+    AtomicPtr, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 
 const SLACK_BLOCKS_MIN: u64 = 16;
 
-/// Zeroed memory is a site that no thread has used.
+/// Who counted a site first. Zeroed memory is nobody.
+#[derive(Debug)]
+pub(crate) struct FirstUser(AtomicPtr<SiteCounters>);
+
+impl FirstUser {
+    /// Called once for each thread's counters, before their first change. The first user's
+    /// counters, if these are not the first.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn or_become(&self, counters: &SiteCounters) -> Option<&SiteCounters> {
+        let own = std::ptr::from_ref(counters).cast_mut();
+        let first = self.0.compare_exchange(null_mut(), own, AcqRel, Acquire);
+        // SAFETY: counters are never unmapped while recording is on.
+        first.err().and_then(|first| unsafe { first.as_ref() })
+    }
+
+    /// Nobody again. No thread counts meanwhile.
+    pub(crate) fn reset(&self) {
+        self.0.store(null_mut(), Relaxed);
+    }
+}
+
+/// The sum over the threads that use a site, once there are several. Zeroed memory is one not in use.
 #[derive(Debug)]
 pub(crate) struct SharedMax {
-    /// The counters of the first thread that used the site.
-    owner: AtomicPtr<SiteCounters>,
     /// How far a thread's part may change before it is published.
     slack_bytes: AtomicU64,
     slack_blocks: AtomicU64,
     sums: SpinLock<Sums>,
 }
+
+// SAFETY: atomics, and a lock that is unlocked when zero.
+unsafe impl Zeroable for SharedMax {}
 
 #[derive(Debug, Default)]
 struct Sums {
@@ -42,26 +68,19 @@ pub(crate) enum Joined {
 }
 
 impl SharedMax {
-    /// Called once for each thread's counters, before their first change.
-    pub(crate) fn join(&self, counters: &SiteCounters, mark_shared: impl FnOnce()) -> Joined {
+    /// A second thread joins `owner`, who does not know yet.
+    pub(crate) fn begin(&self, owner: &SiteCounters) {
         let mut sums = self.sums.lock();
-        let Some(owner) = NonNull::new(self.owner.load(Relaxed)) else {
-            self.owner
-                .store(std::ptr::from_ref(counters).cast_mut(), Relaxed);
-            return Joined::AsOwner;
+        // The owner may be counting right now: its part is off by at most
+        // that one change, until it publishes the next time.
+        let owner_part = owner.live();
+        *sums = Sums {
+            owner_part,
+            live: owner_part,
+            max: owner_part,
         };
-        if self.slack_bytes.load(Relaxed) == 0 {
-            // The owner may be counting right now: its part is off by at most
-            // that one change, until it publishes the next time.
-            // SAFETY: counters are never unmapped while recording is on.
-            sums.owner_part = unsafe { owner.as_ref() }.live();
-            sums.live = sums.owner_part;
-            sums.max = sums.live;
-            self.slack_bytes.store(SLACK_BYTES_MIN, Relaxed);
-            self.slack_blocks.store(SLACK_BLOCKS_MIN, Relaxed);
-        }
-        mark_shared();
-        Joined::AsSharer
+        self.slack_bytes.store(SLACK_BYTES_MIN, Relaxed);
+        self.slack_blocks.store(SLACK_BLOCKS_MIN, Relaxed);
     }
 
     /// The owner learns that it is not alone: hands its maximum over, and gets
@@ -99,15 +118,8 @@ impl SharedMax {
         }
     }
 
-    /// The maximum of the published sums; 0 unless shared.
+    /// The maximum of the published sums.
     pub(crate) fn max(&self) -> Amount {
         self.sums.lock().max
-    }
-
-    /// Back to a site that no thread has used. No thread counts meanwhile.
-    pub(crate) fn reset(&self) {
-        self.owner.store(null_mut(), Relaxed);
-        self.slack_bytes.store(0, Relaxed);
-        *self.sums.lock() = Sums::default();
     }
 }

@@ -8,12 +8,12 @@ use crate::record::chunks::{Chunks, Zeroable, kept};
 use crate::record::hashing::{spread, stripe_of};
 use crate::record::open_table::{Entry, OpenTable, Place};
 use crate::record::site_counters::SiteCounters;
-use crate::record::site_max::{Joined, SharedMax};
+use crate::record::site_max::{FirstUser, Joined, SharedMax};
 use crate::record::stack_tree::StackTree;
 use std::num::NonZeroU32;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 const STRIPES: usize = 64;
@@ -34,11 +34,13 @@ pub(crate) const OVERFLOW: SiteId = SiteId::new(1).unwrap();
 #[repr(C)]
 pub(crate) struct Site {
     leaf: AtomicU32,
+    /// The number of its [`SharedMax`]; 0 while at most one thread has used the site.
+    shared: AtomicU32,
     largest_bytes: AtomicU64,
-    pub(crate) max: SharedMax,
+    first_user: FirstUser,
 }
 
-// SAFETY: atomics, and a lock that is unlocked when zero.
+// SAFETY: atomics.
 unsafe impl Zeroable for Site {
     const KEPT_AS: u32 = kept::SITES;
     const IS_DENSE: bool = true;
@@ -93,6 +95,10 @@ pub(crate) struct Sites {
     sites: Chunks<Site, { MAX_SITES / CHUNK }, CHUNK>,
     /// Beside one another, because every count looks.
     facts: Chunks<AtomicU32, 1, MAX_SITES>,
+    /// Of the sites that several threads have used; the first is of none.
+    shared: Chunks<SharedMax, { MAX_SITES / CHUNK }, CHUNK>,
+    /// How many of these are in use.
+    shared_count: SpinLock<u32>,
     /// The highest site number in use, at least `OVERFLOW` once any is.
     last: AtomicU32,
     stripes: [SpinLock<OpenTable<Keyed>>; STRIPES],
@@ -131,6 +137,8 @@ impl Sites {
             tree: StackTree::new(),
             sites: Chunks::new(),
             facts: Chunks::new(),
+            shared: Chunks::new(),
+            shared_count: SpinLock::new(0),
             last: AtomicU32::new(OVERFLOW.get()),
             stripes: [const { SpinLock::new(OpenTable::new()) }; STRIPES],
         }
@@ -213,16 +221,40 @@ impl Sites {
             .map(|_| OVERFLOW)
     }
 
-    /// A thread is about to count a site for the first time.
-    pub(crate) fn join(&self, id: SiteId, counters: &SiteCounters) -> Joined {
-        let Some(site) = self.get(id) else {
-            return Joined::AsOwner;
-        };
-        site.max.join(counters, || {
-            if let Some(facts) = self.facts.get_or_map(id.get() as usize) {
-                facts.fetch_or(SHARED, Relaxed);
-            }
-        })
+    /// A thread is about to count a site for the first time. None: there is no memory to
+    /// add up what several threads hold.
+    #[inline]
+    pub(crate) fn join(&self, id: SiteId, counters: &SiteCounters) -> Option<Joined> {
+        let site = self.get(id)?;
+        match site.first_user.or_become(counters) {
+            None => Some(Joined::AsOwner),
+            Some(owner) => self.share(id, site, owner),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn share(&self, id: SiteId, site: &Site, owner: &SiteCounters) -> Option<Joined> {
+        let mut count = self.shared_count.lock();
+        if site.shared.load(Relaxed) == 0 {
+            let number = *count + 1;
+            self.shared.get_or_map(number as usize)?.begin(owner);
+            let facts = self.facts.get_or_map(id.get() as usize)?;
+            *count = number;
+            site.shared.store(number, Release);
+            // Release: who sees this sees the number.
+            facts.fetch_or(SHARED, Release);
+        }
+        Some(Joined::AsSharer)
+    }
+
+    /// What is summed of a site that several threads have used.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn shared_max(&self, id: SiteId) -> Option<&SharedMax> {
+        match self.get(id)?.shared.load(Acquire) {
+            0 => None,
+            number => self.shared.get(number as usize),
+        }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -259,9 +291,11 @@ impl Sites {
     /// No other thread counts meanwhile.
     pub(crate) unsafe fn reset_max(&self) {
         for site in self.ids().filter_map(|id| self.get(id)) {
-            site.max.reset();
+            site.first_user.reset();
+            site.shared.store(0, Relaxed);
             site.largest_bytes.store(0, Relaxed);
         }
+        *self.shared_count.lock() = 0;
         // SAFETY: the caller's promise.
         unsafe { self.facts.zero() };
     }
