@@ -127,8 +127,9 @@ pub(crate) const BUILT_WITH_FRAME_POINTERS: bool =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::memo::{Frame, MEMO_FRAMES};
     use crate::capture::stack_memory::{Word, WordChunk};
-    use crate::capture::walk::{Ended, Frame, MEMO_FRAMES, Walker};
+    use crate::capture::walk::{Ended, Walker};
     use proptest::prelude::*;
     use std::cell::Cell;
 

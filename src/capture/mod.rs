@@ -3,7 +3,7 @@
 //!
 //! In reading order: where a walk starts ([`registers`]), what it may read
 //! ([`stack_bounds`], [`stack_memory`]), how it gets from a frame to its caller ([`rules`], from
-//! [`cfi`] in the [`loaded_object`]), the walk itself ([`walk`]), what
+//! [`cfi`] in the [`loaded_object`]), the last stack ([`memo`]), the walk itself ([`walk`]), what
 //! spares walks ([`recent_stacks`]), and the [`platform`]'s unwinder behind it. [`module_map`] and [`module_notes`] serve
 //! symbolizing.
 
@@ -13,6 +13,7 @@ pub(crate) mod stack_memory;
 pub(crate) mod rules;
 pub(crate) mod loaded_object;
 pub(crate) mod cfi;
+pub(crate) mod memo;
 pub(crate) mod walk;
 pub(crate) mod recent_stacks;
 #[cfg(any(test, feature = "internals"))]

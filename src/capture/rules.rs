@@ -31,13 +31,18 @@ pub(crate) enum Step {
     Unfit,
 }
 
-const KIND_FROM_SP: u32 = 1;
-const KIND_FROM_FP: u32 = 2;
-const KIND_FROM_FP_WORD: u32 = 3;
-const KIND_SIGNAL: u32 = 4;
-const KIND_END: u32 = 5;
-const KIND_NO_INFORMATION: u32 = 6;
-const KIND_UNFIT: u32 = 7;
+// The highest bit tells that the next frame is found by rbp (or may be), the second that rbp is
+// passed on: see `makes_fp_matter`.
+const KIND_NO_INFORMATION: u32 = 0b000;
+const KIND_FROM_SP: u32 = 0b001;
+/// As `KIND_FROM_SP`, where rbp is unchanged.
+const KIND_FROM_SP_ALONE: u32 = 0b010;
+/// There is no frame to pass anything on to.
+const KIND_END: u32 = 0b011;
+const KIND_FROM_FP: u32 = 0b100;
+const KIND_FROM_FP_WORD: u32 = 0b101;
+const KIND_SIGNAL: u32 = 0b110;
+const KIND_UNFIT: u32 = 0b111;
 
 const SLOT_BITS: u32 = 8;
 pub(crate) const SLOT_AT_FP: u32 = (1 << SLOT_BITS) - 1;
@@ -54,6 +59,10 @@ impl Rule {
     /// Packs a step; [`Rule::UNFIT`] if its numbers do not fit.
     pub(crate) fn pack(step: Step) -> Self {
         let (kind, offset, rbp_slot) = match step {
+            Step::FromSp {
+                offset,
+                rbp_slot: 0,
+            } => (KIND_FROM_SP_ALONE, offset, 0),
             Step::FromSp { offset, rbp_slot } => (KIND_FROM_SP, offset, rbp_slot),
             Step::FromFp { offset, rbp_slot } => (KIND_FROM_FP, offset, rbp_slot),
             Step::FromFpWord { offset, rbp_slot } => (KIND_FROM_FP_WORD, offset, rbp_slot),
@@ -89,7 +98,8 @@ impl Rule {
     /// Whether this is the rule of most code, [`Step::FromSp`].
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_from_sp(self) -> bool {
-        self.0 >> 29 == KIND_FROM_SP
+        const { assert!(KIND_FROM_SP == 1 && KIND_FROM_SP_ALONE == 2) };
+        (self.0 >> 29).wrapping_sub(1) < 2
     }
 
     /// Whether it is [`Step::FromFp`].
@@ -98,11 +108,19 @@ impl Rule {
         self.0 >> 29 == KIND_FROM_FP
     }
 
+    /// Whether the frames further out depend on the rbp that a function with this rule was called
+    /// with, if those that its caller's rbp is passed on to do or do not. For a rule that few
+    /// functions have it may say that they do where they do not.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn makes_fp_matter(self, further_out: bool) -> bool {
+        (self.0 >> 31 | self.0 >> 30 & u32::from(further_out)) & 1 != 0
+    }
+
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn unpack(self) -> Step {
         let (offset, rbp_slot) = (self.offset(), self.rbp_slot());
         match self.0 >> 29 {
-            KIND_FROM_SP => Step::FromSp { offset, rbp_slot },
+            KIND_FROM_SP | KIND_FROM_SP_ALONE => Step::FromSp { offset, rbp_slot },
             KIND_FROM_FP => Step::FromFp { offset, rbp_slot },
             KIND_FROM_FP_WORD => Step::FromFpWord { offset, rbp_slot },
             KIND_SIGNAL => Step::SignalFrame,

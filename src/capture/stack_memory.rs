@@ -116,21 +116,32 @@ pub(crate) trait StackMemory {
     /// outward of `sp`, the stack pointer of the frame that asks.
     fn word(&self, sp: u64, address: u64) -> Option<u64>;
 
-    /// What the frame at `sp` returns by, the word just below `caller_sp`; and the word so many
-    /// words below `caller_sp`, if that is not 0 words. None: the caller's frame cannot begin
-    /// there, or one of them is none of this stack's. Where the first is 0, the second is not
-    /// looked at.
+    /// What the frame at `sp` returns by, the word just below `caller_sp`; and the caller's fp,
+    /// with where it was saved, so many words below `caller_sp`: if that is 0 words, `fp` at 0.
+    /// None: the caller's frame cannot begin there, or one of them is none of this stack's. Where
+    /// the first is 0, the second is not looked at.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn return_words(&self, sp: u64, caller_sp: u64, words_below: u32) -> Option<(u64, u64)> {
+    fn return_words(
+        &self,
+        sp: u64,
+        caller_sp: u64,
+        words_below: u32,
+        fp: u64,
+    ) -> Option<(u64, Word)> {
         if !self.may_follow(sp, caller_sp) {
             return None;
         }
         let return_address = self.word(sp, caller_sp.wrapping_sub(8))?;
         if return_address == 0 || words_below == 0 {
-            return Some((return_address, 0));
+            let unchanged = Word {
+                address: 0,
+                value: fp,
+            };
+            return Some((return_address, unchanged));
         }
-        let saved = caller_sp.wrapping_sub(8 * u64::from(words_below));
-        Some((return_address, self.word(sp, saved)?))
+        let address = caller_sp.wrapping_sub(8 * u64::from(words_below));
+        let value = self.word(sp, address)?;
+        Some((return_address, Word { address, value }))
     }
 
     /// Whether these words, which were read from this stack before and lie in frames that
@@ -180,18 +191,29 @@ impl OwnStack {
 impl StackMemory for OwnStack {
     /// Each bound is compared once: what lies between two words of the stack is of the stack.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn return_words(&self, sp: u64, caller_sp: u64, words_below: u32) -> Option<(u64, u64)> {
+    fn return_words(
+        &self,
+        sp: u64,
+        caller_sp: u64,
+        words_below: u32,
+        fp: u64,
+    ) -> Option<(u64, Word)> {
         let return_address = self.word(sp, caller_sp.wrapping_sub(8))?;
-        let bytes_below = 8 * u64::from(words_below);
         if return_address == 0 || words_below == 0 {
-            return Some((return_address, 0));
+            let unchanged = Word {
+                address: 0,
+                value: fp,
+            };
+            return Some((return_address, unchanged));
         }
+        let bytes_below = 8 * u64::from(words_below);
         if bytes_below > caller_sp - sp {
             return None;
         }
+        let address = caller_sp - bytes_below;
         // SAFETY: from `sp` up, and not above the word that was read above.
-        let saved = unsafe { std::ptr::read_volatile((caller_sp - bytes_below) as *const u64) };
-        Some((return_address, saved))
+        let value = unsafe { std::ptr::read_volatile(address as *const u64) };
+        Some((return_address, Word { address, value }))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]

@@ -2,11 +2,12 @@
 //! for: it ends, reads nothing off the stack, and finds with its memo what it finds
 //! without. For tests and for fuzzing.
 
+use crate::capture::memo::Frame;
 use crate::capture::registers::{Door, Registers};
 use crate::capture::rules::{Rule, Rules, Step};
 use crate::capture::stack_bounds::StackBounds;
 use crate::capture::stack_memory::{PADS, StackMemory, Word, WordChunk};
-use crate::capture::walk::{Ended, Frame, Stack, Walker};
+use crate::capture::walk::{Ended, Stack, Walker};
 use crate::untracked;
 use std::ptr::NonNull;
 

@@ -2,9 +2,10 @@
 
 use super::Engine;
 use crate::capture::back_end::{BUILT_WITH_FRAME_POINTERS, BackEnd};
+use crate::capture::memo::MEMO_FRAMES;
 use crate::capture::registers::Registers;
 use crate::capture::stack_bounds::StackBounds;
-use crate::capture::walk::{MEMO_FRAMES, Walker};
+use crate::capture::walk::Walker;
 use crate::untracked;
 use std::hint::black_box;
 

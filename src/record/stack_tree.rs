@@ -1,7 +1,8 @@
 //! All stacks ever met, as a tree of frames: stacks that share their outer
 //! frames share those nodes. A stack is known by its innermost node.
 
-use crate::capture::walk::{Stack, extend};
+use crate::capture::memo::extend;
+use crate::capture::walk::Stack;
 use crate::lock::SpinLock;
 use crate::record::chunks::{Chunks, Zeroable, kept};
 use crate::record::hashing::spread;
