@@ -60,7 +60,7 @@ const fn touching(name: &'static str, run: fn(u64)) -> PathUnderTest {
     }
 }
 
-const PATHS: [PathUnderTest; 16] = [
+const PATHS: [PathUnderTest; 17] = [
     without_profiler("pair-idle", ten_deep),
     PathUnderTest {
         profiler: Some(unsampled),
@@ -74,6 +74,7 @@ const PATHS: [PathUnderTest; 16] = [
     recording("realloc", reallocs),
     recording("pair-other-thread-frees", freed_elsewhere),
     recording("pair-new-stack", new_stacks),
+    recording("pair-known-stacks", known_stacks),
     touching("touch-pair", ten_deep),
     touching("touch-pair-16", buffers::<16>),
     touching("touch-pair-1000", buffers::<1000>),
@@ -175,23 +176,31 @@ fn freed_elsewhere(count: u64) {
     freeing.join().expect("no panic");
 }
 
+/// A call of [`pair`] through so many functions, which `number` tells.
+#[inline(never)]
+fn digits(left: u32, number: u64) {
+    if left == 0 {
+        return pair();
+    }
+    match number % 4 {
+        0 => digits(left - 1, number / 4),
+        1 => digits(left - 1, black_box(number / 4)),
+        2 => digits(left - 1, black_box(black_box(number / 4))),
+        _ => digits(black_box(left - 1), black_box(number / 4)),
+    }
+    black_box(());
+}
+
 /// Every stack is one that was never seen: its seven innermost frames are the
 /// digits of a number.
 fn new_stacks(count: u64) {
-    #[inline(never)]
-    fn digits(left: u32, number: u64) {
-        if left == 0 {
-            return pair();
-        }
-        match number % 4 {
-            0 => digits(left - 1, number / 4),
-            1 => digits(left - 1, black_box(number / 4)),
-            2 => digits(left - 1, black_box(black_box(number / 4))),
-            _ => digits(black_box(left - 1), black_box(number / 4)),
-        }
-        black_box(());
-    }
     (0..count).for_each(|number| digits(7, number));
+}
+
+/// More stacks in turn than are remembered whole: each is walked, and differs from the last in seven
+/// frames.
+fn known_stacks(count: u64) {
+    (0..count).for_each(|number| digits(7, number % 256));
 }
 
 /// Runs one path and ends the process there: the end of a run is not measured.

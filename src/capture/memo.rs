@@ -44,15 +44,14 @@ impl Frame {
     pub(crate) fn prefix_hash(&self) -> u64 {
         self.prefix_hash
     }
+}
 
-    /// Whether a walk that comes to `found` goes on as from this frame, which has the same sp,
-    /// the same stack words given.
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn leads_on_like(&self, found: &Found) -> bool {
-        let own = &self.found;
-        own.returns.value == found.returns.value
-            && (own.saved.value == found.saved.value || !own.fp_matters)
-    }
+/// The registers just after a return.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
+    pub(super) return_address: u64,
+    pub(super) sp: u64,
+    pub(super) fp: u64,
 }
 
 /// The registers just after a return to a frame's function, and where they were read, in the form
@@ -68,8 +67,8 @@ pub(super) struct Found {
     pub(super) special: u64,
     /// Of the function returned to; finds the next frame outward.
     pub(super) onward: Rule,
-    /// Whether the frames further out depend on fp. Known once the frame is in the memo.
-    pub(super) fp_matters: bool,
+    /// 1 if the frames further out depend on fp, else 0. Known once the frame is in the memo.
+    fp_matters: u32,
 }
 
 /// The frame's sp was read at this address.
@@ -98,13 +97,18 @@ impl Found {
             },
             special: 0,
             onward: Rule::END,
-            fp_matters: false,
+            fp_matters: 0,
         }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn sp(&self) -> u64 {
         self.returns.address.wrapping_add(8)
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn fp_matters(&self) -> bool {
+        self.fp_matters != 0
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -115,7 +119,7 @@ impl Found {
     /// Writes the words that the frame was found by to `words[start..]`.
     /// Returns the index behind the last.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn write_words(&self, fp_matters: bool, words: &mut [Word; MEMO_WORDS], start: u32) -> u32 {
+    fn write_words(&self, fp_matters: u32, words: &mut [Word; MEMO_WORDS], start: u32) -> u32 {
         if self.special != 0 {
             return self.write_special_words(fp_matters, words, start);
         }
@@ -124,14 +128,14 @@ impl Found {
         if let Some([word, fp_word]) = words.get_mut(place..place + 2) {
             (*word, *fp_word) = (self.returns, self.saved);
         }
-        start + 1 + u32::from(fp_matters & (self.saved.address != 0))
+        start + 1 + (fp_matters & u32::from(self.saved.address != 0))
     }
 
     #[cold]
     #[inline(never)]
     fn write_special_words(
         &self,
-        fp_matters: bool,
+        fp_matters: u32,
         words: &mut [Word; MEMO_WORDS],
         start: u32,
     ) -> u32 {
@@ -244,15 +248,17 @@ impl Memo {
         self.sps[..=count].iter().rposition(reaches).unwrap_or(0)
     }
 
-    /// The innermost of the outermost `count` frames, if a walk that has come to `found` goes on
-    /// as from it, as long as all words further out are unchanged.
+    /// How a walk that has come to `state` goes on, if as from the innermost of the outermost
+    /// `count` frames: for as long as all words further out are unchanged, it is the same walk.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(super) fn joint(&self, count: usize, found: &Found) -> Option<&Frame> {
-        if self.sps[count] != found.sp() {
+    pub(super) fn onward_like(&self, count: usize, state: &State) -> Option<Rule> {
+        if self.sps[count] != state.sp {
             return None;
         }
-        let frame = self.frames[..count].last()?;
-        frame.leads_on_like(found).then_some(frame)
+        let own = &self.frames[..count].last()?.found;
+        let is_like = own.returns.value == state.return_address
+            && (own.saved.value == state.fp || own.fp_matters == 0);
+        is_like.then_some(own.onward)
     }
 
     /// The outermost frame from `joined` outward such that it and all
@@ -302,7 +308,7 @@ impl Memo {
     pub(super) fn push(&mut self, fresh: &[Found]) -> Result<(), TooDeep> {
         let (first, len) = (self.len, self.len + fresh.len());
         let (mut hash, mut words_end, mut fp_matters) = match self.frames[..first].last() {
-            None => (0, PADS as u32, false),
+            None => (0, PADS as u32, 0),
             Some(outer) => (outer.prefix_hash, outer.words_end, outer.found.fp_matters),
         };
         let frames = self.frames.get_mut(first..len).ok_or(TooDeep)?;

@@ -108,12 +108,12 @@ impl Rule {
         self.0 >> 29 == KIND_FROM_FP
     }
 
-    /// Whether the frames further out depend on the rbp that a function with this rule was called
-    /// with, if those that its caller's rbp is passed on to do or do not. For a rule that few
+    /// 1 if the frames further out depend on the rbp that a function with this rule was called
+    /// with, else 0, given whether those do that its caller's rbp is passed on to. For a rule that few
     /// functions have it may say that they do where they do not.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn makes_fp_matter(self, further_out: bool) -> bool {
-        (self.0 >> 31 | self.0 >> 30 & u32::from(further_out)) & 1 != 0
+    pub(crate) fn makes_fp_matter(self, further_out: u32) -> u32 {
+        self.0 >> 31 | self.0 >> 30 & further_out
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]

@@ -15,7 +15,7 @@
 //! word of a returned frame could pass for a live one.
 
 use crate::capture::memo::{
-    Found, Frame, MEMO_FRAMES, Memo, SIGNAL, SIGNAL_FP, SIGNAL_PC, SIGNAL_SP, SP_WORD, TAGS,
+    Found, Frame, MEMO_FRAMES, Memo, SIGNAL, SIGNAL_FP, SIGNAL_PC, SIGNAL_SP, SP_WORD, State, TAGS,
     TooDeep, finished, power,
 };
 use crate::capture::recent_stacks::RecentStacks;
@@ -174,7 +174,7 @@ impl Walker {
         if !self.is_sound || self.ended != Ended::Whole {
             return;
         }
-        let fp_matters = innermost.found.fp_matters || self.begins_by_fp;
+        let fp_matters = innermost.found.fp_matters() || self.begins_by_fp;
         self.last = LastWalk {
             place: door.place(),
             fp: door.fp,
@@ -271,15 +271,16 @@ impl Walker {
     ) -> Result<(), TooDeep> {
         let (mut sp, mut fp) = (start.sp, start.fp);
         let mut rule = rules.rule_at(start.pc);
-        self.begins_by_fp = rule.makes_fp_matter(false);
-        let (memo, fresh) = (&mut self.memo, &mut self.fresh);
+        self.begins_by_fp = rule.makes_fp_matter(0) != 0;
+        let memo = &mut self.memo;
+        let mut places = self.fresh.iter_mut();
         let mut count = 0;
         // The memo's frames that may still be joined.
         let mut older = if self.is_sound { memo.len() } else { 0 };
         loop {
-            let place = fresh.get_mut(count).ok_or(TooDeep)?;
-            let found = match step(rule, sp, fp, memory) {
-                Ok(found) => found,
+            let place = places.next().ok_or(TooDeep)?;
+            let state = match step(rule, sp, fp, memory, place) {
+                Ok(state) => state,
                 Err(ended) => {
                     memo.clear();
                     self.ended = ended;
@@ -287,32 +288,28 @@ impl Walker {
                     break;
                 }
             };
-            (sp, fp) = (found.sp(), found.fp());
+            (sp, fp) = (state.sp, state.fp);
             older = memo.outward_of(older, sp);
-            if let Some(frame) = memo.joint(older, &found) {
-                let joined = older - 1;
-                let onward = frame.found.onward;
-                older = memo.unchanged_from(joined, memory);
-                if older == 0 {
-                    memo.join(joined, &found);
-                    break;
-                }
-                // Frames inside of `older` are still what they were.
-                *place = Found { onward, ..found };
+            let Some(onward) = memo.onward_like(older, &state) else {
+                rule = rules.rule(state.return_address);
+                place.onward = rule;
                 count += 1;
-                for kept in (older..joined).rev() {
-                    let again = memo.as_found(kept, fp, memory)?;
-                    *fresh.get_mut(count).ok_or(TooDeep)? = again;
-                    (sp, fp) = (again.sp(), again.fp());
-                    count += 1;
-                }
-                rule = fresh[count - 1].onward;
-            } else {
-                rule = rules.rule(found.returns.value);
-                *place = Found {
-                    onward: rule,
-                    ..found
-                };
+                continue;
+            };
+            let joined = older - 1;
+            older = memo.unchanged_from(joined, memory);
+            if older == 0 {
+                memo.join(joined, place);
+                break;
+            }
+            // Frames inside of `older` are still what they were.
+            rule = onward;
+            place.onward = rule;
+            count += 1;
+            for kept in (older..joined).rev() {
+                let again = memo.as_found(kept, fp, memory)?;
+                (sp, fp, rule) = (again.sp(), again.fp(), again.onward);
+                *places.next().ok_or(TooDeep)? = again;
                 count += 1;
             }
         }
@@ -366,19 +363,18 @@ impl Walker {
         let mut rule = rules.rule_at(start.pc);
         let mut fresh = 0;
         let (is_window, ended) = loop {
-            let found = match step(rule, sp, fp, memory) {
-                Ok(found) => found,
+            let mut place = Found::of_address(0);
+            let state = match step(rule, sp, fp, memory, &mut place) {
+                Ok(state) => state,
                 Err(ended) => break (false, ended),
             };
             if fresh == self.limit {
                 break (true, Ended::Whole);
             }
-            (sp, fp) = (found.sp(), found.fp());
-            rule = rules.rule(found.returns.value);
-            self.fresh[fresh] = Found {
-                onward: rule,
-                ..found
-            };
+            (sp, fp) = (state.sp, state.fp);
+            rule = rules.rule(state.return_address);
+            place.onward = rule;
+            self.fresh[fresh] = place;
             fresh += 1;
         };
         self.set_memo(fresh);
@@ -416,43 +412,67 @@ fn check_word(top: u64, depth: usize) -> u32 {
 }
 
 /// One frame outward from (sp, fp) in the function whose rule is `rule`, unless the walk
-/// ends here. How it goes on from there is not looked up.
+/// ends here. What is found is put into `place`, but for how it goes on from there.
 #[cfg_attr(not(debug_assertions), inline(always))]
-fn step<M: StackMemory>(rule: Rule, sp: u64, fp: u64, memory: &M) -> Result<Found, Ended> {
-    let (caller_sp, rbp_slot, special) = if rule.is_from_sp() {
-        (sp.wrapping_add_signed(rule.offset()), rule.rbp_slot(), 0)
+fn step<M: StackMemory>(
+    rule: Rule,
+    sp: u64,
+    fp: u64,
+    memory: &M,
+    place: &mut Found,
+) -> Result<State, Ended> {
+    let from = if rule.is_from_sp() {
+        sp
     } else if rule.is_from_fp() {
-        (fp.wrapping_add_signed(rule.offset()), rule.rbp_slot(), 0)
+        fp
     } else {
-        rare_way(rule, sp, fp, memory)?
+        return rare_step(rule, sp, fp, memory, place);
     };
-    let words = match special & TAGS {
-        SIGNAL => signal_words(sp, memory),
-        _ => memory.return_words(sp, caller_sp, rbp_slot, fp),
-    };
-    let Some((return_address, saved)) = words else {
-        return Err(Ended::Truncated);
-    };
+    let caller_sp = from.wrapping_add_signed(rule.offset());
+    let words = memory.return_words(sp, caller_sp, rule.rbp_slot(), fp);
+    place.special = 0;
+    found(caller_sp, words, place)
+}
+
+#[cfg_attr(not(debug_assertions), inline(always))]
+fn found(sp: u64, words: Option<(u64, Word)>, place: &mut Found) -> Result<State, Ended> {
+    let (return_address, saved) = words.ok_or(Ended::Truncated)?;
     // A null return address is how hand-written code marks the outermost frame.
     if return_address == 0 {
         return Err(Ended::Whole);
     }
-    Ok(Found {
-        returns: Word {
-            address: caller_sp.wrapping_sub(8),
-            value: return_address,
-        },
-        saved,
-        special,
-        onward: rule,
-        fp_matters: false,
+    place.returns = Word {
+        address: sp.wrapping_sub(8),
+        value: return_address,
+    };
+    place.saved = saved;
+    Ok(State {
+        return_address,
+        sp,
+        fp: saved.value,
     })
 }
 
-/// By a rule that few functions have: where the caller's frame begins, in which slot rbp was
-/// saved, and what is special.
+/// As [`step`], by a rule that few functions have.
 #[cold]
 #[inline(never)]
+fn rare_step<M: StackMemory>(
+    rule: Rule,
+    sp: u64,
+    fp: u64,
+    memory: &M,
+    place: &mut Found,
+) -> Result<State, Ended> {
+    let (caller_sp, rbp_slot, special) = rare_way(rule, sp, fp, memory)?;
+    let words = match special & TAGS {
+        SIGNAL => signal_words(sp, memory),
+        _ => memory.return_words(sp, caller_sp, rbp_slot, fp),
+    };
+    place.special = special;
+    found(caller_sp, words, place)
+}
+
+/// Where the caller's frame begins, in which slot rbp was saved, and what is special.
 fn rare_way<M: StackMemory>(
     rule: Rule,
     sp: u64,
