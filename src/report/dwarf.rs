@@ -80,13 +80,16 @@ pub(super) fn resolve(
     let mut search = Search {
         probes,
         is_answered: vec![false; probes.len()],
+        unanswered: probes.len(),
         found,
     };
     let info = file.section_by_name(gimli::SectionId::DebugInfo.name());
     let stream = info.and_then(|info| UnitStream::of(&info, endian == RunTimeEndian::Big));
     if let Some(mut stream) = stream {
         let mut leads_elsewhere = false;
-        while let Some(unit) = stream.next() {
+        while !search.is_over()
+            && let Some(unit) = stream.next()
+        {
             let dwarf = with_info(&sections, unit, endian);
             if let Ok(Some(header)) = dwarf.units().next() {
                 leads_elsewhere |= search.read_unit(&dwarf, header, None);
@@ -94,7 +97,7 @@ pub(super) fn resolve(
             progress.reach(stream.reached());
         }
         is_readable.set(is_readable.get() && !stream.is_broken());
-        if !leads_elsewhere {
+        if search.is_over() || !leads_elsewhere {
             return is_readable.get().then_some(()).ok_or(Packed);
         }
     }
@@ -102,6 +105,9 @@ pub(super) fn resolve(
     let dwarf = with_info(&sections, &info, endian);
     let headers = unit_headers(&dwarf, &mut progress);
     for &header in &headers {
+        if search.is_over() {
+            break;
+        }
         progress.reach_unit(header);
         search.read_unit(&dwarf, header, Some(&headers));
     }
@@ -121,10 +127,16 @@ fn with_info<'a>(
 struct Search<'a, F> {
     probes: &'a [u64],
     is_answered: Vec<bool>,
+    unanswered: usize,
     found: F,
 }
 
 impl<F: FnMut(usize, &[CodeFrame<'_>])> Search<'_, F> {
+    /// Whether nothing is left to be looked for.
+    fn is_over(&self) -> bool {
+        self.unanswered == 0
+    }
+
     /// Answers what lies in the unit. `headers`: of all units; None: there is only this one. True:
     /// something is told by another, and was left unanswered.
     fn read_unit<'data>(
@@ -145,6 +157,7 @@ impl<F: FnMut(usize, &[CodeFrame<'_>])> Search<'_, F> {
         let addresses: Vec<u64> = wanted.iter().map(|&index| self.probes[index]).collect();
         resolve_in_unit(unit, headers, &addresses, |nth, frames| {
             self.is_answered[wanted[nth]] = true;
+            self.unanswered -= 1;
             (self.found)(wanted[nth], frames);
         })
     }
