@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use gimli::{AttributeValue, DebugInfoOffset, EndianSlice, RunTimeEndian};
 use object::Object;
 
+use super::unit_places::UnitPlaces;
 use super::unit_stream::UnitStream;
 use super::unpack::{Contents, unpacked};
 
@@ -83,16 +84,24 @@ pub(super) fn resolve(
         unanswered: probes.len(),
         found,
     };
+    let aranges = with_info(&sections, &[], endian).debug_aranges;
+    let places = UnitPlaces::new(&aranges, |range| {
+        !probes_between(probes, range.start, range.end).is_empty()
+    });
     let info = file.section_by_name(gimli::SectionId::DebugInfo.name());
     let stream = info.and_then(|info| UnitStream::of(&info, endian == RunTimeEndian::Big));
     if let Some(mut stream) = stream {
         let mut leads_elsewhere = false;
-        while !search.is_over()
-            && let Some(unit) = stream.next()
-        {
-            let dwarf = with_info(&sections, unit, endian);
-            if let Ok(Some(header)) = dwarf.units().next() {
-                leads_elsewhere |= search.read_unit(&dwarf, header, None);
+        while !search.is_over() {
+            let at = stream.reached();
+            let Some(unit) = stream.next() else {
+                break;
+            };
+            if places.may_hold(at) {
+                let dwarf = with_info(&sections, unit, endian);
+                if let Ok(Some(header)) = dwarf.units().next() {
+                    leads_elsewhere |= search.read_unit(&dwarf, header, None);
+                }
             }
             progress.reach(stream.reached());
         }
@@ -107,6 +116,9 @@ pub(super) fn resolve(
     for &header in &headers {
         if search.is_over() {
             break;
+        }
+        if !places.may_hold(offset_of(header)) {
+            continue;
         }
         progress.reach_unit(header);
         search.read_unit(&dwarf, header, Some(&headers));
@@ -168,9 +180,10 @@ impl<F: FnMut(usize, &[CodeFrame<'_>])> Search<'_, F> {
 pub(super) struct Packed;
 
 /// What is read beside `.debug_info`. To unpack the rest would take memory for nothing.
-const OTHER_SECTIONS: [gimli::SectionId; 8] = [
+const OTHER_SECTIONS: [gimli::SectionId; 9] = [
     gimli::SectionId::DebugAbbrev,
     gimli::SectionId::DebugAddr,
+    gimli::SectionId::DebugAranges,
     gimli::SectionId::DebugLine,
     gimli::SectionId::DebugLineStr,
     gimli::SectionId::DebugStr,
@@ -210,6 +223,10 @@ fn resolve_in_unit<'data>(
     false
 }
 
+fn offset_of(header: UnitHeader<'_>) -> usize {
+    header.debug_info_offset().map_or(0, |offset| offset.0)
+}
+
 /// Bytes of `.debug_info` between two calls of [`Progress::release`].
 const RELEASE_EVERY: usize = 256 << 10;
 
@@ -221,7 +238,7 @@ struct Progress<F> {
 
 impl<F: Fn()> Progress<F> {
     fn reach_unit(&mut self, header: UnitHeader<'_>) {
-        self.reach(header.debug_info_offset().map_or(0, |offset| offset.0));
+        self.reach(offset_of(header));
     }
 
     fn reach(&mut self, offset: usize) {

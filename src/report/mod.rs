@@ -11,6 +11,7 @@
 
 pub(crate) mod dhat;
 mod dwarf;
+mod unit_places;
 mod unit_stream;
 mod unpack;
 pub(crate) mod estimate;
