@@ -175,15 +175,25 @@ impl<A: GlobalAlloc> Alloc<A> {
 /// was recorded. Until now the program has not seen it.
 #[inline(always)]
 fn counted(block: *mut u8, layout: Layout, content: Content) -> *mut u8 {
-    if exact::COUNTS_ACCESSES
-        && !block.is_null()
-        && ENGINE.records_heap().is_some()
-        && let Some(site) = ENGINE.recorder().site_of_block(block as usize)
-    {
+    if exact::COUNTS_ACCESSES && !block.is_null() && ENGINE.records_heap().is_some() {
         // SAFETY: fresh from the inner allocator.
-        unsafe { exact::allocated(block as usize, layout.size(), site.get(), content) };
+        unsafe { count_accesses(block as usize, layout.size(), content) };
     }
     block
+}
+
+/// # Safety
+/// As for [`exact::allocated`].
+#[inline(never)]
+#[cfg_attr(
+    heapledger_exact,
+    unsafe(export_name = "__asan_heapledger_count_accesses")
+)]
+unsafe fn count_accesses(address: usize, bytes: usize, content: Content) {
+    if let Some(site) = ENGINE.recorder().site_of_block(address) {
+        // SAFETY: the caller's promise.
+        unsafe { exact::allocated(address, bytes, site.get(), content) };
+    }
 }
 
 #[inline(always)]

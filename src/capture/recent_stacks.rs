@@ -68,9 +68,10 @@ impl RecentStacks {
     pub(crate) fn tag_of<M: StackMemory>(&self, door: Door, memory: &M) -> Option<u32> {
         let place = door.place();
         let set = set_of(place);
-        let ways = self.places[set].iter().zip(&self.stacks[set]);
-        for (&began_at, stack) in ways {
-            if began_at == place
+        let (places, stacks) = (&self.places[set], &self.stacks[set]);
+        for way in 0..WAYS {
+            let stack = &stacks[way];
+            if places[way] == place
                 && (stack.fp == door.fp || !stack.fp_matters)
                 && let Some(words) = stack.words.get(..stack.chunks.into())
                 && memory.is_unchanged(words)

@@ -150,7 +150,8 @@ impl BlockMap {
     }
 
     /// The site of the block at `address`.
-    #[cold]
+    #[cfg_attr(heapledger_exact, inline(always))]
+    #[cfg_attr(not(heapledger_exact), cold)]
     pub(crate) fn get(&self, address: usize) -> Option<SiteId> {
         let in_map = granule(address)
             .and_then(|granule| self.slot(granule))

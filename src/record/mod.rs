@@ -290,6 +290,7 @@ impl Recorder {
     }
 
     /// The site of the block at `address`.
+    #[cfg_attr(heapledger_exact, inline)]
     pub(crate) fn site_of_block(&self, address: usize) -> Option<SiteId> {
         Some(
             self.entry_in_run(address, self.blocks.get(address)?)?
