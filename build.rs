@@ -96,7 +96,7 @@ fn compile(target: &str, object: &Path) {
         .args(["--crate-name", LIBRARY, "--target", target])
         .args(["--emit=obj", "-Copt-level=3", "-Ccodegen-units=1"])
         .args(["-Cpanic=abort", "-Cforce-unwind-tables=yes"])
-        .args(["-Crelocation-model=pic", "-Cdebuginfo=line-tables-only"])
+        .args(["-Crelocation-model=pie", "-Cdebuginfo=line-tables-only"])
         .arg("-o")
         .arg(object)
         .arg(&source)

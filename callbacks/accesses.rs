@@ -3,7 +3,7 @@
 use crate::counters::{self, Table, add_first, add_read, add_written, own_table};
 use crate::histograms;
 use crate::shadow::{REGION_BYTES, Region, Tag, each_region, region_of};
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 // Of the next two, every path ends in a call that needs no stack frame of theirs, so
 // that the shortest saves no register.
@@ -143,23 +143,22 @@ fn can_mark_words(address: usize) -> bool {
 #[inline(always)]
 fn mark_words(region: Region, address: usize, bytes: usize) -> u32 {
     let (bits, place) = ((1_u64 << bytes) - 1, address & 63);
-    let missing = mark_word(region.written_64(address), bits << place);
+    let here = bits << place;
+    let before = region.written_64(address).load(Relaxed) & here;
+    region.set_in_64(address, here);
     if place + bytes <= 64 {
-        return match missing == bits << place {
-            true => bytes as u32,
-            false => missing.count_ones(),
+        return match before {
+            0 => bytes as u32,
+            _ => (here ^ before).count_ones(),
         };
     }
-    let rest = mark_word(region.written_64(address + 64), bits >> (64 - place));
-    missing.count_ones() + rest.count_ones()
-}
-
-/// Sets bits; returns those that were not.
-#[inline(always)]
-fn mark_word(word: &AtomicU64, bits: u64) -> u64 {
-    let before = word.load(Relaxed);
-    word.store(before | bits, Relaxed);
-    bits & !before
+    let there = bits >> (64 - place);
+    let before_there = region.written_64(address + 64).load(Relaxed) & there;
+    region.set_in_64(address + 64, there);
+    match before | before_there {
+        0 => bytes as u32,
+        _ => (here ^ before).count_ones() + (there ^ before_there).count_ones(),
+    }
 }
 
 #[inline(never)]
@@ -183,32 +182,70 @@ pub(crate) fn tags_of_copy(to: usize, from: usize) -> (Tag, Tag) {
     (tag(to), tag(from))
 }
 
-/// The program copies `bytes`, which are as many as a value has: at most
-/// [`SHORT_BYTES`]. False: nothing was counted, since it takes longer to find out.
+/// What became of a copy of a value.
+pub(crate) enum ValueCopy {
+    Counted,
+    /// Nothing was counted: some of the bytes may be written for the first time, and
+    /// some not, or their bits are in two words.
+    Mixed,
+    /// Nothing was counted: it takes longer to find out.
+    Unusual,
+}
+
+/// The program copies `bytes` between what has these tags; as many as a value has: at
+/// most [`SHORT_BYTES`].
 #[inline(always)]
-pub(crate) fn copy_value(to: usize, from: usize, bytes: usize) -> bool {
+pub(crate) fn copy_value(to: usize, bytes: usize, (to_tag, from_tag): (Tag, Tag)) -> ValueCopy {
     let Some(table) = own_table() else {
-        return false;
+        return ValueCopy::Unusual;
     };
-    let (to_tag, from_tag) = tags_of_copy(to, from);
     if (to_tag.0 | from_tag.0) & Tag::HISTOGRAM != 0 {
-        return false;
+        return ValueCopy::Unusual;
     }
-    if to_tag != Tag::NONE
-        && let Some(region) = region_of(to)
-    {
-        if !is_written(region, to, bytes) {
-            if !can_mark_words(to) {
-                return false;
+    if to_tag != Tag::NONE {
+        let Some(region) = region_of(to) else {
+            return ValueCopy::Unusual;
+        };
+        if (to & 63) + bytes > 64 {
+            return ValueCopy::Mixed;
+        }
+        let bits = bits_from_to(to, to + bytes);
+        let before = region.written_64(to).load(Relaxed) & bits;
+        if before != bits {
+            if before != 0 || counters::are_many() {
+                return ValueCopy::Mixed;
             }
-            table.add_first(to_tag, mark_words(region, to, bytes));
+            region.set_in_64(to, bits);
+            table.add_first(to_tag, bytes as u32);
         }
         table.add_written(to_tag, bytes);
     }
     if from_tag != Tag::NONE {
         table.add_read(from_tag, bytes);
     }
-    true
+    ValueCopy::Counted
+}
+
+/// As [`copy_value`], where it returned [`ValueCopy::Mixed`].
+#[inline(always)]
+pub(crate) fn copy_value_mixed(
+    to: usize,
+    bytes: usize,
+    (to_tag, from_tag): (Tag, Tag),
+) -> ValueCopy {
+    let (Some(table), Some(region)) = (own_table(), region_of(to)) else {
+        return ValueCopy::Unusual;
+    };
+    match can_mark_words(to) {
+        true => table.add_first(to_tag, mark_words(region, to, bytes)),
+        false if is_written(region, to, bytes) => {}
+        false => return ValueCopy::Unusual,
+    }
+    table.add_written(to_tag, bytes);
+    if from_tag != Tag::NONE {
+        table.add_read(from_tag, bytes);
+    }
+    ValueCopy::Counted
 }
 
 /// Marks bytes as written; returns how many of them were not.
@@ -222,49 +259,38 @@ pub(crate) fn mark_written(address: usize, bytes: usize) -> u32 {
     first
 }
 
-/// Sets bits; returns what was set before. Other threads, if there are any, may be
-/// setting those beside these.
-#[inline(always)]
-fn add_bits(bits: &AtomicU8, wanted: u8) -> u8 {
-    if counters::are_many() {
-        return bits.fetch_or(wanted, Relaxed);
-    }
-    let before = bits.load(Relaxed);
-    bits.store(before | wanted, Relaxed);
-    before
-}
-
 /// As [`mark_written`], of bytes in one region.
 fn mark_in_region(region: Region, address: usize, bytes: usize) -> u32 {
     let end = address + bytes;
     let mut at = address;
     let mut first = 0;
     while at < end {
-        if at & 63 == 0 && end - at >= 64 {
-            let bits = region.written_64(at);
-            let before = bits.load(Relaxed);
-            if before != !0 {
-                bits.store(!0, Relaxed);
-                first += before.count_zeros();
-            }
-            at += 64;
-            continue;
-        }
-        let next = (at | 7) + 1;
-        let part = next.min(end) - at;
-        let wanted = (0xFF_u8 >> (8 - part)) << (at & 7);
-        let bits = region.written_byte(at);
-        let before = bits.load(Relaxed);
-        if before & wanted != wanted {
+        let next = (at | 63) + 1;
+        let wanted = bits_from_to(at, next.min(end));
+        let word = region.written_64(at);
+        let missing = wanted & !word.load(Relaxed);
+        if missing != 0 {
             first += match wanted {
-                0xFF => {
-                    bits.store(0xFF, Relaxed);
-                    before.count_zeros()
+                // All of these bytes are this write's.
+                u64::MAX => {
+                    word.store(wanted, Relaxed);
+                    missing
                 }
-                _ => (wanted & !add_bits(bits, wanted)).count_ones(),
-            };
+                _ if counters::are_many() => wanted & !word.fetch_or(wanted, Relaxed),
+                _ => {
+                    region.set_in_64(at, wanted);
+                    missing
+                }
+            }
+            .count_ones();
         }
-        at += part;
+        at = next;
     }
     first
+}
+
+/// The bits of bytes from `at` to before `end`, where one word of 64 has them all.
+#[inline(always)]
+pub(crate) fn bits_from_to(at: usize, end: usize) -> u64 {
+    (u64::MAX >> (64 - (end - at))) << (at & 63)
 }

@@ -1,7 +1,7 @@
 //! Blocks in the shadow: put in when they are the program's, taken out before they
 //! go back to the allocator.
 
-use crate::accesses::mark_written;
+use crate::accesses::{bits_from_to, mark_written};
 use crate::canary::{self, kind};
 use crate::counters::{self, add_read, add_written};
 use crate::histograms;
@@ -10,6 +10,7 @@ use crate::shadow::{
 };
 use crate::shared::{Content, FEW_KEPT, Moving};
 use crate::system::{self, PAGE_BYTES};
+use core::arch::x86_64::{__m128i, _mm_set1_epi32, _mm_storeu_si128};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Maps of at least so many bytes are not overwritten with zeros but given back.
@@ -65,7 +66,7 @@ fn put(address: usize, bytes: usize, tag: u32) -> bool {
 }
 
 /// Most blocks are no larger.
-const SMALL_BYTES: usize = 512;
+const SMALL_BYTES: usize = 1024;
 
 /// As [`put`], if nothing is out of the ordinary. False: nothing was done.
 #[inline(always)]
@@ -86,38 +87,62 @@ fn put_small(address: usize, bytes: usize, mut tag: u32) -> bool {
     if used.load(Relaxed) == 0 || region.used(address + bytes).load(Relaxed) == 0 {
         return false;
     }
-    let step = match tag & Tag::HISTOGRAM {
-        0 => 0,
-        _ => 1 << Tag::GRANULE_SHIFT,
-    };
     let (end, mut at) = (address + bytes, address);
+    let granules_end = end.next_multiple_of(GRANULE_BYTES);
     let tags = region.tag_at(address).as_ptr();
-    for granule in 0..bytes.div_ceil(GRANULE_BYTES) {
+    let granules = (granules_end - address) / GRANULE_BYTES;
+    if tag & Tag::HISTOGRAM == 0 {
         // SAFETY: as in `put_any`.
-        unsafe { tags.add(granule).write(tag) };
-        tag = tag.wrapping_add(step);
+        unsafe { write_tags(tags, granules, tag) };
+    } else {
+        for granule in 0..granules {
+            // SAFETY: as in `put_any`.
+            unsafe { tags.add(granule).write(tag) };
+            tag = tag.wrapping_add(1 << Tag::GRANULE_SHIFT);
+        }
     }
     // The bits of the block's bytes are 0 then, those of the rest of its last granule 1.
     while at < end {
-        let word = region.written_64(at);
-        let from_here = !0 << (at & 63);
         let next = (at | 63) + 1;
-        let (here, rest) = match next <= end {
-            true => (from_here, 0),
-            false => {
-                let behind = !0 << (end & 63);
-                let granules = end.next_multiple_of(GRANULE_BYTES);
-                let behind_granules = match granules & 63 {
-                    0 => 0,
-                    place => !0_u64 << place,
-                };
-                (from_here & !behind_granules, behind & !behind_granules)
-            }
+        let behind = match next <= end || end == granules_end {
+            true => 0,
+            false => bits_from_to(end, granules_end),
         };
-        word.store(word.load(Relaxed) & !here | rest, Relaxed);
+        match bits_from_to(at, next.min(granules_end)) {
+            u64::MAX => region.written_64(at).store(behind, Relaxed),
+            ours => {
+                region.keep_in_64(at, !ours);
+                if behind != 0 {
+                    region.set_in_64(at, behind);
+                }
+            }
+        }
         at = next;
     }
     true
+}
+
+/// The same tag to so many granules.
+///
+/// # Safety
+/// They are of one region and one block.
+#[inline(always)]
+unsafe fn write_tags(tags: *mut u32, granules: usize, tag: u32) {
+    let mut at = 0;
+    // SAFETY: the caller's promise; x86-64 has these instructions.
+    unsafe {
+        while granules - at >= 4 {
+            _mm_storeu_si128(tags.add(at).cast::<__m128i>(), _mm_set1_epi32(tag as i32));
+            at += 4;
+        }
+        if (granules - at) & 2 != 0 {
+            tags.add(at).cast::<[u32; 2]>().write_unaligned([tag; 2]);
+            at += 2;
+        }
+        if (granules - at) & 1 != 0 {
+            tags.add(at).write(tag);
+        }
+    }
 }
 
 /// As [`put`].
@@ -186,6 +211,16 @@ fn mark_used(region: Region, address: usize, bytes: usize) {
         let used = region.used(chunk);
         if used.load(Relaxed) == 0 {
             used.store(1, Relaxed);
+            let [tags, written] = region.maps_of(chunk, CHUNK_BYTES);
+            // Soon all of the chunk is, most often. Of a large block, all tags are at once, but
+            // what is written of it the program decides.
+            // SAFETY: whole pages of the maps.
+            unsafe {
+                system::populate(tags.0, tags.1);
+                if bytes < CHUNK_BYTES {
+                    system::populate(written.0, written.1);
+                }
+            }
         }
         chunk += CHUNK_BYTES;
     }
@@ -206,9 +241,23 @@ pub(crate) unsafe fn freed(address: usize, bytes: usize) {
     if let Some(tag) = tag_of_block(address) {
         // SAFETY: the caller's promise.
         unsafe { canary::scan(tag, address, bytes) };
-        let (start, length) = granules(address, bytes);
-        clear(start, length, Map::Tags);
+        clear_tags(address, bytes);
     }
+}
+
+/// A block's granules are nobody's.
+#[inline(always)]
+fn clear_tags(address: usize, bytes: usize) {
+    let (start, length) = granules(address, bytes);
+    if length <= SMALL_BYTES
+        && start & (REGION_BYTES - 1) <= REGION_BYTES - SMALL_BYTES
+        && let Some(region) = region_of(start)
+    {
+        let tags = region.tag_at(start).as_ptr();
+        // SAFETY: one block's, which do not reach beyond the region.
+        return unsafe { write_tags(tags, length / GRANULE_BYTES, Tag::NONE.0) };
+    }
+    clear(start, length, Map::Tags);
 }
 
 /// Where the bits of the kept bytes is. Null: there was no memory for it.
@@ -260,8 +309,7 @@ pub(crate) unsafe fn take(address: usize, bytes: usize, new_bytes: usize, moving
         // SAFETY: room for a bit a byte.
         unsafe { save_written(address, kept, saved) };
     }
-    let (start, length) = granules(address, bytes);
-    clear(start, length, Map::Tags);
+    clear_tags(address, bytes);
 }
 
 /// The block is at `address` now, with `bytes`; or, if it could not be
@@ -328,7 +376,16 @@ unsafe fn save_written(address: usize, bytes: usize, into: *mut u8) {
         let Some(region) = region_of(address) else {
             return;
         };
-        for first in (0..bytes).step_by(8) {
+        let words = bytes / 64 * 64;
+        for first in (0..words).step_by(64) {
+            let bits = region.written_long_word(address + first);
+            // SAFETY: the caller's promise.
+            unsafe {
+                into.cast::<u64>().write_unaligned(bits);
+                into = into.add(8);
+            }
+        }
+        for first in (words..bytes).step_by(8) {
             let bits = region.written_byte(address + first).load(Relaxed);
             // SAFETY: the caller's promise.
             unsafe {
@@ -347,7 +404,22 @@ fn is_written(address: usize) -> bool {
 /// # Safety
 /// `from` has a bit a byte. The block was just put in.
 unsafe fn restore_written(address: usize, bytes: usize, from: *const u8) {
-    for first in (0..bytes).step_by(8) {
+    let in_region = address & (REGION_BYTES - 1);
+    let words = match region_of(address) {
+        Some(region) if address.is_multiple_of(8) && in_region + bytes <= REGION_BYTES => {
+            let words = bytes / 64 * 64;
+            for first in (0..words).step_by(64) {
+                // SAFETY: the caller's promise; all of these bits are the block's.
+                unsafe {
+                    let bits = from.add(first / 8).cast::<u64>().read_unaligned();
+                    region.write_long_word(address + first, bits);
+                }
+            }
+            words
+        }
+        _ => 0,
+    };
+    for first in (words..bytes).step_by(8) {
         // SAFETY: the caller's promise.
         let bits = unsafe { from.add(first / 8).read() };
         let wanted = (bytes - first).min(8);

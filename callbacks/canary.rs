@@ -5,6 +5,7 @@
 //! callback told of, was written without one. (A byte that was written with what was
 //! there already is not found: a lower bound.)
 
+use crate::accesses::bits_from_to;
 use crate::counters::{add_first, add_untold, add_written};
 use crate::shadow::{GRANULE_BYTES, Region, Tag, each_region, region_of};
 use core::arch::x86_64::{
@@ -47,19 +48,28 @@ pub(crate) unsafe fn fill(address: usize, bytes: usize, kind: u32) {
         put_byte(at);
         at += 1;
     }
-    while end - at >= 16 {
-        // SAFETY: there are as many bytes.
-        unsafe { (at as *mut [u64; 2]).write_unaligned([filling; 2]) };
-        at += 16;
+    // SAFETY: there are as many bytes, from a multiple of 8 on.
+    unsafe {
+        while end - at >= 16 {
+            (at as *mut [u64; 2]).write([filling; 2]);
+            at += 16;
+        }
+        if end - at >= 8 {
+            (at as *mut u64).write(filling);
+            at += 8;
+        }
+        let rest = end - at;
+        if rest & 4 != 0 {
+            (at as *mut u32).write(filling as u32);
+            at += 4;
+        }
+        if rest & 2 != 0 {
+            (at as *mut u16).write((filling >> (at % 8 * 8)) as u16);
+            at += 2;
+        }
     }
-    if end - at >= 8 {
-        // SAFETY: as above.
-        unsafe { (at as *mut u64).write(filling) };
-        at += 8;
-    }
-    while at < end {
+    if at < end {
         put_byte(at);
-        at += 1;
     }
 }
 
@@ -84,27 +94,26 @@ pub(crate) unsafe fn scan(tag: Tag, address: usize, bytes: usize) {
 /// # Safety
 /// As for [`scan`].
 unsafe fn scan_in_region(region: Region, tag: Tag, address: usize, bytes: usize) -> u32 {
-    let first = address & !(GRANULE_BYTES - 1);
     let end = address + bytes;
     let mut untold = 0;
-    let mut granule = first;
-    while granule < end {
-        let bits = region.written_granule(granule);
-        let told = bits.load(Relaxed);
-        if told != !0 {
-            // Only the asked for bytes of the granules at the ends.
-            let mut wanted = u16::MAX;
-            if granule < address {
-                wanted &= u16::MAX << (address - granule);
+    let mut at = address;
+    while at < end {
+        let next = (at | 63) + 1;
+        // Only the asked for bytes of the granules at the ends.
+        let asked = bits_from_to(at, next.min(end));
+        let mut not_told = asked & !region.written_64(at).load(Relaxed);
+        let mut granule = at & !63;
+        while not_told != 0 {
+            let wanted = not_told as u16;
+            if wanted != 0 {
+                // SAFETY: the whole granule is readable, as a part of it is.
+                let changed = unsafe { changed(granule as *const u8, tag.kind()) };
+                untold += mark_untold(region, granule, changed & wanted);
             }
-            if end - granule < GRANULE_BYTES {
-                wanted &= !(u16::MAX << (end - granule));
-            }
-            // SAFETY: the whole granule is readable, as a part of it is.
-            let changed = unsafe { changed(granule as *const u8, tag.kind()) };
-            untold += mark_untold(region, granule, changed & wanted & !told);
+            not_told >>= GRANULE_BYTES;
+            granule += GRANULE_BYTES;
         }
-        granule += GRANULE_BYTES;
+        at = next;
     }
     untold
 }

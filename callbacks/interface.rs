@@ -5,7 +5,7 @@ use crate::copies::{self, Listener};
 use crate::counters::{self, tables};
 use crate::histograms;
 use crate::live;
-use crate::shadow::regions;
+use crate::shadow::{hide_regions, regions};
 use crate::shared::{Content, Limits, MAX_HISTOGRAM_BYTES, Moving, SiteSum};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -25,6 +25,12 @@ unsafe extern "C" fn heapledger_exact_reset(with_histograms: bool) -> bool {
     blocks::NOT_FILLED.store(0, Relaxed);
     live::UNREADABLE.store(0, Relaxed);
     histograms::start(with_histograms)
+}
+
+/// Counts no more until [`heapledger_exact_reset`]; what was counted stays.
+#[unsafe(no_mangle)]
+extern "C" fn heapledger_exact_rest() {
+    hide_regions();
 }
 
 #[unsafe(no_mangle)]

@@ -1,7 +1,8 @@
 //! What LLVM's pass puts before each access.
 
-use crate::accesses::{self, SHORT_BYTES, load, load_range, store, store_range};
+use crate::accesses::{self, SHORT_BYTES, ValueCopy, load, load_range, store, store_range};
 use crate::copies;
+use crate::shadow::Tag;
 use core::arch::x86_64::__m128i;
 
 macro_rules! fixed {
@@ -47,20 +48,27 @@ unsafe extern "C" {
 }
 
 type Copy = unsafe extern "C" fn(*mut u8, *const u8, usize) -> *mut u8;
+/// The same, with the tags of where to and where from.
+type TaggedCopy = unsafe extern "C" fn(*mut u8, *const u8, usize, u32, u32) -> *mut u8;
 
-// Each of the next three leaves what takes longer to another one, by a jump: so it saves
-// no register.
+// Each of the next leaves what takes longer to another one, by a jump: so it saves no register.
 
 /// A copy, most often of a value, and from the stack to the stack.
 ///
 /// # Safety
 /// As for `memmove`, of which `counted` is the sequel.
 #[inline(always)]
-unsafe fn copy(to: *mut u8, from: *const u8, bytes: usize, counted: Copy, real: Copy) -> *mut u8 {
+unsafe fn copy(
+    to: *mut u8,
+    from: *const u8,
+    bytes: usize,
+    counted: TaggedCopy,
+    real: Copy,
+) -> *mut u8 {
     let (to_tag, from_tag) = accesses::tags_of_copy(to as usize, from as usize);
     if to_tag.0 | from_tag.0 != 0 || copies::are_heard() {
         // SAFETY: the caller's promise.
-        return unsafe { counted(to, from, bytes) };
+        return unsafe { counted(to, from, bytes, to_tag.0, from_tag.0) };
     }
     if bytes > VALUE_BYTES {
         // SAFETY: the caller's promise.
@@ -75,16 +83,46 @@ unsafe fn copy(to: *mut u8, from: *const u8, bytes: usize, counted: Copy, real: 
 /// # Safety
 /// As for `memmove`.
 #[inline(always)]
-unsafe fn copy_of_block(to: *mut u8, from: *const u8, bytes: usize, otherwise: Copy) -> *mut u8 {
-    if !(1..=SHORT_BYTES).contains(&bytes)
-        || copies::are_heard()
-        || !accesses::copy_value(to as usize, from as usize, bytes)
-    {
-        // SAFETY: the caller's promise.
-        return unsafe { otherwise(to, from, bytes) };
+unsafe fn copy_of_block(
+    to: *mut u8,
+    from: *const u8,
+    bytes: usize,
+    (to_tag, from_tag): (u32, u32),
+    mixed: TaggedCopy,
+    otherwise: Copy,
+) -> *mut u8 {
+    // SAFETY: the caller's promise, here and below.
+    unsafe {
+        if !(1..=SHORT_BYTES).contains(&bytes) || copies::are_heard() {
+            return otherwise(to, from, bytes);
+        }
+        match accesses::copy_value(to as usize, bytes, (Tag(to_tag), Tag(from_tag))) {
+            ValueCopy::Counted => move_value(to, from, bytes),
+            ValueCopy::Mixed => mixed(to, from, bytes, to_tag, from_tag),
+            ValueCopy::Unusual => otherwise(to, from, bytes),
+        }
     }
+}
+
+/// As [`copy_of_block`], its sequel.
+///
+/// # Safety
+/// As for `memmove`.
+#[inline(always)]
+unsafe fn mixed_copy_of_block(
+    to: *mut u8,
+    from: *const u8,
+    bytes: usize,
+    (to_tag, from_tag): (u32, u32),
+    otherwise: Copy,
+) -> *mut u8 {
     // SAFETY: the caller's promise.
-    unsafe { move_value(to, from, bytes) }
+    unsafe {
+        match accesses::copy_value_mixed(to as usize, bytes, (Tag(to_tag), Tag(from_tag))) {
+            ValueCopy::Counted => move_value(to, from, bytes),
+            _ => otherwise(to, from, bytes),
+        }
+    }
 }
 
 const VALUE_BYTES: usize = 64;
@@ -144,16 +182,37 @@ unsafe extern "C" fn __asan_memmove(to: *mut u8, from: *const u8, bytes: usize) 
     unsafe { copy(to, from, bytes, memmove_of_block, __real_memmove) }
 }
 
-#[inline(never)]
-unsafe extern "C" fn memcpy_of_block(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
-    // SAFETY: as above.
-    unsafe { copy_of_block(to, from, bytes, memcpy) }
+macro_rules! of_block {
+    ($($name:ident, mixed $mixed:ident, otherwise $otherwise:ident;)*) => {$(
+        #[inline(never)]
+        unsafe extern "C" fn $name(
+            to: *mut u8,
+            from: *const u8,
+            bytes: usize,
+            to_tag: u32,
+            from_tag: u32,
+        ) -> *mut u8 {
+            // SAFETY: as above.
+            unsafe { copy_of_block(to, from, bytes, (to_tag, from_tag), $mixed, $otherwise) }
+        }
+
+        #[inline(never)]
+        unsafe extern "C" fn $mixed(
+            to: *mut u8,
+            from: *const u8,
+            bytes: usize,
+            to_tag: u32,
+            from_tag: u32,
+        ) -> *mut u8 {
+            // SAFETY: as above.
+            unsafe { mixed_copy_of_block(to, from, bytes, (to_tag, from_tag), $otherwise) }
+        }
+    )*};
 }
 
-#[inline(never)]
-unsafe extern "C" fn memmove_of_block(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
-    // SAFETY: as above.
-    unsafe { copy_of_block(to, from, bytes, memmove) }
+of_block! {
+    memcpy_of_block, mixed mixed_memcpy_of_block, otherwise memcpy;
+    memmove_of_block, mixed mixed_memmove_of_block, otherwise memmove;
 }
 
 #[inline(never)]

@@ -10,7 +10,7 @@ use core::arch::asm;
 use core::ptr::null_mut;
 use core::sync::atomic::{
     AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 pub(crate) const GRANULE_BYTES: usize = 16;
@@ -66,7 +66,10 @@ impl Tag {
     }
 }
 
+/// The regions that a callback finds.
 static ROOT: [AtomicPtr<u8>; REGIONS] = [const { AtomicPtr::new(null_mut()) }; REGIONS];
+/// All that there are, so that those that are hidden are not lost.
+static MAPPED: [AtomicPtr<u8>; REGIONS] = [const { AtomicPtr::new(null_mut()) }; REGIONS];
 
 /// A region's maps.
 #[derive(Clone, Copy)]
@@ -92,27 +95,41 @@ pub(crate) fn make_region(address: usize) -> Option<Region> {
 
 #[cold]
 fn make_region_slowly(address: usize) -> Option<Region> {
-    let fresh = system::map(MAPPING_BYTES);
-    if fresh.is_null() {
-        return None;
+    let number = (address >> REGION_BITS) & (REGIONS - 1);
+    let slot = &MAPPED[number];
+    let mut region = slot.load(Acquire);
+    if region.is_null() {
+        let fresh = system::map(MAPPING_BYTES);
+        if fresh.is_null() {
+            return None;
+        }
+        region = match slot.compare_exchange(null_mut(), fresh, AcqRel, Acquire) {
+            Ok(_) => fresh,
+            Err(theirs) => {
+                // SAFETY: just mapped, and never published.
+                unsafe { system::unmap(fresh, MAPPING_BYTES) };
+                theirs
+            }
+        };
     }
-    let slot = &ROOT[(address >> REGION_BITS) & (REGIONS - 1)];
-    if slot
-        .compare_exchange(null_mut(), fresh, AcqRel, Acquire)
-        .is_err()
-    {
-        // SAFETY: just mapped, and never published.
-        unsafe { system::unmap(fresh, MAPPING_BYTES) };
-    }
-    region_of(address)
+    ROOT[number].store(region, Release);
+    Some(Region(region))
 }
 
 /// Every region, with the address that it begins at.
 pub(crate) fn regions() -> impl Iterator<Item = (usize, Region)> {
     (0..REGIONS).filter_map(|number| {
-        let start = number << REGION_BITS;
-        Some((start, region_of(start)?))
+        let region = MAPPED[number].load(Acquire);
+        (!region.is_null()).then_some((number << REGION_BITS, Region(region)))
     })
+}
+
+/// Hides all regions until a block is put into them: no access is counted, and each
+/// callback returns after its first look.
+pub(crate) fn hide_regions() {
+    for (start, _) in regions() {
+        ROOT[start >> REGION_BITS].store(null_mut(), Relaxed);
+    }
 }
 
 impl Region {
@@ -160,6 +177,16 @@ impl Region {
         value
     }
 
+    /// The bits of the 64 bytes from `address` on, a multiple of 8.
+    ///
+    /// # Safety
+    /// The bytes are the caller's, and in this region.
+    #[inline(always)]
+    pub(crate) unsafe fn write_long_word(self, address: usize, bits: u64) {
+        // SAFETY: in the map of bits; of nobody else's bytes.
+        unsafe { self.written(address).cast::<u64>().write_unaligned(bits) };
+    }
+
     /// The bits of the 8 bytes that `address` is among.
     #[inline(always)]
     pub(crate) fn written_byte(self, address: usize) -> &'static AtomicU8 {
@@ -183,6 +210,35 @@ impl Region {
     pub(crate) fn written_64(self, address: usize) -> &'static AtomicU64 {
         // SAFETY: as above; they are 8 bytes at a multiple of 8.
         unsafe { &*self.written(address & !63).cast::<AtomicU64>() }
+    }
+
+    /// Sets bits in a word of [`Self::written_64`], in one instruction: where the thread is
+    /// interrupted, or stopped, no other one's bits get lost.
+    #[inline(always)]
+    pub(crate) fn set_in_64(self, address: usize, bits: u64) {
+        // SAFETY: 8 bytes of the map of bits.
+        unsafe {
+            asm!(
+                "or qword ptr [{at}], {bits}",
+                at = in(reg) self.written_64(address).as_ptr(),
+                bits = in(reg) bits,
+                options(nostack),
+            );
+        }
+    }
+
+    /// As [`Self::set_in_64`]: leaves only these of them.
+    #[inline(always)]
+    pub(crate) fn keep_in_64(self, address: usize, bits: u64) {
+        // SAFETY: 8 bytes of the map of bits.
+        unsafe {
+            asm!(
+                "and qword ptr [{at}], {bits}",
+                at = in(reg) self.written_64(address).as_ptr(),
+                bits = in(reg) bits,
+                options(nostack),
+            );
+        }
     }
 
     /// The tags of the four granules that `address` is among, as one number.

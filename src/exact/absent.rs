@@ -6,6 +6,8 @@ pub(crate) unsafe fn reset(_with_histograms: bool) -> bool {
     false
 }
 
+pub(crate) fn rest() {}
+
 #[inline(always)]
 pub(crate) fn attach() {}
 

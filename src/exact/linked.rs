@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 
 unsafe extern "C" {
     fn heapledger_exact_reset(with_histograms: bool) -> bool;
+    safe fn heapledger_exact_rest();
     safe fn heapledger_exact_attach();
     safe fn heapledger_exact_detach();
     safe fn heapledger_exact_after_fork();
@@ -26,6 +27,12 @@ unsafe extern "C" {
 pub(crate) unsafe fn reset(with_histograms: bool) -> bool {
     // SAFETY: the caller's promise.
     unsafe { heapledger_exact_reset(with_histograms) }
+}
+
+/// Counts no more until [`reset`], so that what the program does meanwhile takes it less
+/// time. What was counted stays.
+pub(crate) fn rest() {
+    heapledger_exact_rest();
 }
 
 /// This thread counts in a table of its own from now on, until [`detach`].

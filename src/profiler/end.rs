@@ -118,6 +118,7 @@ impl EndedRun {
         exact::stop();
         // Read before the lock is let go: the next run starts with empty tables.
         let snapshot = take(&run);
+        exact::rest();
         ENGINE.leave_crash_file();
         Some(Self {
             run: *run,

@@ -93,6 +93,11 @@ pub(super) fn stop() {
     exact::listen_to_copies(None);
 }
 
+/// When a run has been read for the last time.
+pub(super) fn rest() {
+    exact::rest();
+}
+
 /// What is to be told about the run that has just started.
 pub(super) fn objection() -> Option<&'static str> {
     while_running(|run| match run.accesses {
