@@ -2,7 +2,7 @@
 
 use crate::accesses::{self, SHORT_BYTES, ValueCopy, load, load_range, store, store_range};
 use crate::copies;
-use crate::shadow::Tag;
+use crate::shadow::{Tag, has_region};
 use core::arch::x86_64::__m128i;
 
 macro_rules! fixed {
@@ -65,10 +65,12 @@ unsafe fn copy(
     counted: TaggedCopy,
     real: Copy,
 ) -> *mut u8 {
-    let (to_tag, from_tag) = accesses::tags_of_copy(to as usize, from as usize);
-    if to_tag.0 | from_tag.0 != 0 || copies::are_heard() {
-        // SAFETY: the caller's promise.
-        return unsafe { counted(to, from, bytes, to_tag.0, from_tag.0) };
+    if has_region(to as usize, from as usize) || copies::are_heard() {
+        let (to_tag, from_tag) = accesses::tags_of_copy(to as usize, from as usize);
+        if to_tag.0 | from_tag.0 != 0 || copies::are_heard() {
+            // SAFETY: the caller's promise.
+            return unsafe { counted(to, from, bytes, to_tag.0, from_tag.0) };
+        }
     }
     if bytes > VALUE_BYTES {
         // SAFETY: the caller's promise.

@@ -87,6 +87,13 @@ pub(crate) fn region_of(address: usize) -> Option<Region> {
     Some(Region(region))
 }
 
+/// Whether one of two addresses has a region.
+#[inline(always)]
+pub(crate) fn has_region(a: usize, b: usize) -> bool {
+    let [a, b] = [a, b].map(|at| ROOT[(at >> REGION_BITS) & (REGIONS - 1)].load(Relaxed) as usize);
+    a | b != 0
+}
+
 /// Maps the region of an address. None: the system gives no memory.
 #[inline(always)]
 pub(crate) fn make_region(address: usize) -> Option<Region> {

@@ -48,16 +48,6 @@ real! {
         };
     __wrap_memset = __real_memset(to: *mut u8, value: i32, bytes: usize) -> *mut u8,
         before { store_range(to as usize, bytes); };
-    __wrap_memcmp = __real_memcmp(a: *const u8, b: *const u8, bytes: usize) -> i32,
-        after |order| {
-            // SAFETY: what has just been compared.
-            unsafe { compared(a, b, bytes, order == 0) };
-        };
-    __wrap_bcmp = __real_bcmp(a: *const u8, b: *const u8, bytes: usize) -> i32,
-        after |order| {
-            // SAFETY: as above.
-            unsafe { compared(a, b, bytes, order == 0) };
-        };
     __wrap_memchr = __real_memchr(at: *const u8, value: i32, bytes: usize) -> *const u8,
         after |found| {
             let searched = if found.is_null() { bytes } else { found as usize - at as usize + 1 };
@@ -94,27 +84,54 @@ real! {
         };
 }
 
-/// Two ranges were compared: up to the first difference.
+unsafe extern "C" {
+    fn __real_memcmp(a: *const u8, b: *const u8, bytes: usize) -> i32;
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __wrap_memcmp(a: *const u8, b: *const u8, bytes: usize) -> i32 {
+    // SAFETY: the caller's promises are those of the real one.
+    unsafe { compare(a, b, bytes) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __wrap_bcmp(a: *const u8, b: *const u8, bytes: usize) -> i32 {
+    // SAFETY: as above.
+    unsafe { compare(a, b, bytes) }
+}
+
+/// What is shorter is compared here, since where it differs has to be found anyway.
+const SHORT_COMPARISON: usize = 64;
+
+/// As `memcmp`. What is read ends with the first difference.
+///
+/// # Safety
+/// As for `memcmp`.
+#[inline(always)]
+unsafe fn compare(a: *const u8, b: *const u8, bytes: usize) -> i32 {
+    // SAFETY: the caller's promise.
+    let common = unsafe {
+        match bytes > SHORT_COMPARISON && __real_memcmp(a, b, bytes) == 0 {
+            true => bytes,
+            false => common(a, b, bytes),
+        }
+    };
+    let read = bytes.min(common + 1);
+    load_range(a as usize, read);
+    load_range(b as usize, read);
+    if common == bytes {
+        return 0;
+    }
+    // SAFETY: the first bytes that differ.
+    let [a, b] = unsafe { [a, b].map(|from| i32::from(from.add(common).read())) };
+    a - b
+}
+
+/// How many bytes are equal before the first that is not, if there is one.
 ///
 /// # Safety
 /// They are readable.
 #[inline(always)]
-unsafe fn compared(a: *const u8, b: *const u8, bytes: usize, equal: bool) {
-    let bytes = if equal {
-        bytes
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { common(a, b, bytes) + 1 }
-    };
-    load_range(a as usize, bytes);
-    load_range(b as usize, bytes);
-}
-
-/// How many bytes are equal before the first that is not; less than `bytes`.
-///
-/// # Safety
-/// As for [`compared`], and there is a difference.
-#[inline(never)]
 unsafe fn common(a: *const u8, b: *const u8, bytes: usize) -> usize {
     let mut at = 0;
     // SAFETY: the caller's promise.
@@ -126,7 +143,7 @@ unsafe fn common(a: *const u8, b: *const u8, bytes: usize) -> usize {
             }
             at += 8;
         }
-        while at + 1 < bytes && a.add(at).read() == b.add(at).read() {
+        while at < bytes && a.add(at).read() == b.add(at).read() {
             at += 1;
         }
     }

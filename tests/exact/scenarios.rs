@@ -63,6 +63,31 @@ fn a_block_may_lie_in_two_regions() {
 }
 
 #[test]
+fn copies_of_values_and_comparisons_are_counted_wherever_they_lie() {
+    for build in ALL {
+        let profile = build.run("values").in_order().profile();
+        let of_all = |each: fn(u64) -> u64| 64 * (1..=57).map(each).sum::<u64>();
+        let (written, distinct) = (of_all(|bytes| 2 * bytes), of_all(|bytes| bytes + bytes / 2));
+        assert_counts(&profile, "copied_values", (0, written, distinct, 0));
+        let sizes = [1, 7, 8, 40, 64, 65, 100_u64];
+        let up_to_difference = |bytes: u64| (0..=bytes).map(move |at| 2 * bytes.min(at + 1));
+        let read = sizes.into_iter().flat_map(up_to_difference).sum();
+        let written = sizes.into_iter().sum();
+        assert_counts(&profile, "compared", (read, written, written, 0));
+    }
+}
+
+#[test]
+fn a_second_run_counts_its_own() {
+    for build in ALL {
+        let profile = build.run("again").in_order().profile();
+        assert_counts(&profile, "counted_block", (7, 31, 24, 0));
+        assert_counts(&profile, "copied_block", (300, 300, 300, 0));
+        assert_counts(&profile, "outlives_the_run", (0, 10, 10, 0));
+    }
+}
+
+#[test]
 fn threads_lose_no_count() {
     for build in ALL {
         let profile = build.run("threads").in_order().profile();
