@@ -126,7 +126,7 @@ fn make_region_slowly(address: usize) -> Option<Region> {
 /// Every region, with the address that it begins at.
 pub(crate) fn regions() -> impl Iterator<Item = (usize, Region)> {
     (0..REGIONS).filter_map(|number| {
-        let region = MAPPED[number].load(Acquire);
+        let region = MAPPED.get(number)?.load(Acquire);
         (!region.is_null()).then_some((number << REGION_BITS, Region(region)))
     })
 }
@@ -134,8 +134,10 @@ pub(crate) fn regions() -> impl Iterator<Item = (usize, Region)> {
 /// Hides all regions until a block is put into them: no access is counted, and each
 /// callback returns after its first look.
 pub(crate) fn hide_regions() {
-    for (start, _) in regions() {
-        ROOT[start >> REGION_BITS].store(null_mut(), Relaxed);
+    for (root, mapped) in ROOT.iter().zip(&MAPPED) {
+        if !mapped.load(Acquire).is_null() {
+            root.store(null_mut(), Relaxed);
+        }
     }
 }
 
