@@ -52,7 +52,7 @@ fn set_of(place: u64) -> usize {
 
 impl RecentStacks {
     /// Stacks with more words are not kept here.
-    pub(crate) const MAX_WORDS: usize = 64;
+    pub(crate) const MAX_WORDS: usize = 128;
 
     pub(crate) fn forget(&mut self) {
         self.places = [[0; WAYS]; SETS];
