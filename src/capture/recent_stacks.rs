@@ -110,14 +110,10 @@ impl RecentStacks {
             usize::from(*next) % WAYS
         });
         places[way] = door.place();
-        stacks[way] = RecentStack {
-            fp: door.fp,
-            fp_matters,
-            tag,
-            chunks: words.len().div_ceil(WordChunk::WORDS) as u16,
-            ..stacks[way]
-        };
-        let chunks = words.rchunks(WordChunk::WORDS).zip(&mut stacks[way].words);
+        let stack = &mut stacks[way];
+        (stack.fp, stack.fp_matters, stack.tag) = (door.fp, fp_matters, tag);
+        stack.chunks = words.len().div_ceil(WordChunk::WORDS) as u16;
+        let chunks = words.rchunks(WordChunk::WORDS).zip(&mut stack.words);
         chunks.for_each(|(words, chunk)| *chunk = WordChunk::of(words));
     }
 }
