@@ -383,8 +383,42 @@ impl<'a> Profile<'a> {
 
     /// Frame ids are given in order of module path and link-time address, so that
     /// this order is the same in every run of a program.
+    ///
+    /// Most pairs that are compared have their inner frames in common: these are compared as
+    /// addresses.
     fn compare_frames(&self, a: &Point, b: &Point) -> Ordering {
-        self.frames_of(a).cmp(self.frames_of(b))
+        let whole = |list| match list {
+            FrameList::Stack { leaf, skip, keep } if elision(keep as usize).1 == 0 => {
+                Some((leaf as usize, skip as usize, keep as usize))
+            }
+            FrameList::Stack { .. } | FrameList::Note(_) => None,
+        };
+        let (Some((mut at_a, skip, keep_a)), Some((mut at_b, skip_b, keep_b))) =
+            (whole(a.frames), whole(b.frames))
+        else {
+            return self.frames_of(a).cmp(self.frames_of(b));
+        };
+        if skip != skip_b {
+            return self.frames_of(a).cmp(self.frames_of(b));
+        }
+        let mut equal = 0;
+        // Node 0 has no address.
+        while at_a != at_b && at_a.min(at_b) != 0 && self.addresses[at_a] == self.addresses[at_b] {
+            equal += self.symbols.frames_of(self.addresses[at_a]).len();
+            at_a = self.snapshot.nodes[at_a].parent as usize;
+            at_b = self.snapshot.nodes[at_b].parent as usize;
+        }
+        let equal_shown = equal.saturating_sub(skip);
+        if at_a == at_b || equal_shown >= keep_a.min(keep_b) {
+            return keep_a.cmp(&keep_b);
+        }
+        let rest = |leaf: usize, keep: usize| {
+            let stack = self.stack(leaf as u32);
+            stack
+                .skip(skip.saturating_sub(equal))
+                .take(keep - equal_shown)
+        };
+        rest(at_a, keep_a).cmp(rest(at_b, keep_b))
     }
 
     fn fold_smallest_points(&mut self, max_points: usize) {
@@ -499,6 +533,36 @@ mod tests {
             ]
         );
         assert_eq!(profile.merged_points, 0);
+    }
+
+    #[test]
+    fn points_of_equal_size_are_in_order_of_their_frames() {
+        let stack = sample::own_stack();
+        // Parts of a real stack, which has inlined frames, so that many have some in common.
+        let mut stacks: Vec<Vec<u64>> = Vec::new();
+        for first in 0..stack.len().min(6) {
+            for left_out in first..stack.len() {
+                for end in [stack.len() - 3, stack.len()] {
+                    let kept = (first..end).filter(|&at| at == first || at != left_out);
+                    stacks.push(kept.map(|at| stack[at]).collect());
+                }
+            }
+        }
+        let counts = sample::counts(100);
+        let sites: Vec<(&[u64], Counts)> = stacks.iter().map(|stack| (&**stack, counts)).collect();
+        let mut snapshot = sample::snapshot(Kind::Heap, &sites);
+        snapshot.modules = vec![sample::this_program()];
+        for trim in [Trim::Off, Trim::To(3), Trim::To(12)] {
+            let options = sample::options(trim);
+            let mut profile = Profile::unsorted(&snapshot, &options);
+            profile.trim_stacks();
+            for (a, b) in profile.points.iter().zip(profile.points.iter().rev()) {
+                for (a, b) in [(a, b), (&profile.points[0], b), (b, a)] {
+                    let expected = profile.frames_of(a).cmp(profile.frames_of(b));
+                    assert_eq!(profile.compare_frames(a, b), expected);
+                }
+            }
+        }
     }
 
     #[test]

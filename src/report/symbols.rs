@@ -41,7 +41,7 @@ pub(crate) struct Build {
 }
 
 /// Index of an address in [`Symbols`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AddressId(u32);
 
 impl Symbols {
