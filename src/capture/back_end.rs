@@ -128,7 +128,6 @@ pub(crate) const BUILT_WITH_FRAME_POINTERS: bool =
 mod tests {
     use super::*;
     use crate::capture::memo::{Frame, MEMO_FRAMES};
-    use crate::capture::stack_memory::{Word, WordChunk};
     use crate::capture::walk::{Ended, Walker};
     use proptest::prelude::*;
     use std::cell::Cell;
@@ -167,19 +166,6 @@ mod tests {
             let inside =
                 address.is_multiple_of(8) && address >= sp && (LOW..HIGH).contains(&address);
             inside.then(|| self.0[((address - LOW) / 8) as usize])
-        }
-
-        fn is_unchanged(&self, words: &[WordChunk]) -> bool {
-            let mut words = words.iter().flat_map(WordChunk::words);
-            words.all(|word| self.word(LOW, word.address) == Some(word.value))
-        }
-
-        fn unchanged_from(&self, words: &[Word]) -> usize {
-            words.len()
-        }
-
-        fn may_follow(&self, from: u64, to: u64) -> bool {
-            to > from
         }
     }
 

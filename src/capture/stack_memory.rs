@@ -61,8 +61,7 @@ impl WordChunk {
     }
 
     /// Those that are no pads.
-    #[cfg(any(test, feature = "internals"))]
-    pub(crate) fn words(&self) -> impl Iterator<Item = Word> {
+    fn words(&self) -> impl Iterator<Item = Word> {
         let words = self.addresses.iter().zip(&self.values);
         words
             .map(|(&address, &value)| Word { address, value })
@@ -146,17 +145,31 @@ pub(crate) trait StackMemory {
 
     /// Whether these words, which were read from this stack before and lie in frames that
     /// are still on it, still hold their values.
-    fn is_unchanged(&self, words: &[WordChunk]) -> bool;
+    fn is_unchanged(&self, words: &[WordChunk]) -> bool {
+        let mut words = words.iter().flat_map(WordChunk::words);
+        words.all(|word| self.holds(word))
+    }
 
     /// How many of `words`, from the first on, to go back over because of a
     /// change: one more than the index of the last word that no longer holds
     /// its value, 0 if all do. The first [`PADS`] are pads; all others were read
     /// from this stack before, and lie in frames that are still on it.
-    fn unchanged_from(&self, words: &[Word]) -> usize;
+    fn unchanged_from(&self, words: &[Word]) -> usize {
+        let mut read = words[PADS..].iter();
+        let changed = read.rposition(|&word| !self.holds(word));
+        changed.map_or(0, |index| PADS + index + 1)
+    }
+
+    fn holds(&self, word: Word) -> bool {
+        self.word(0, word.address) == Some(word.value)
+    }
 
     /// Whether a caller's stack pointer may be `to` when its callee's was
     /// `from`: outward is upward, so that every walk ends.
-    fn may_follow(&self, from: u64, to: u64) -> bool;
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn may_follow(&self, from: u64, to: u64) -> bool {
+        to > from
+    }
 }
 
 /// How far above the stack pointer a walk may read on a stack that is not the
@@ -263,11 +276,6 @@ impl StackMemory for OwnStack {
             end -= WORDS_AT_ONCE;
         }
         0
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn may_follow(&self, from: u64, to: u64) -> bool {
-        to > from
     }
 }
 

@@ -1,7 +1,6 @@
 //! The walk on arrays, against a simulated machine.
 
 use super::*;
-use crate::capture::stack_memory::WordChunk;
 use crate::capture::walk_trial::try_walks;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -17,21 +16,6 @@ impl StackMemory for Array {
     fn word(&self, sp: u64, address: u64) -> Option<u64> {
         let inside = address.is_multiple_of(8) && address >= sp && (LOW..HIGH).contains(&address);
         inside.then(|| self.0[((address - LOW) / 8) as usize])
-    }
-
-    fn is_unchanged(&self, words: &[WordChunk]) -> bool {
-        let mut words = words.iter().flat_map(WordChunk::words);
-        words.all(|word| self.word(LOW, word.address) == Some(word.value))
-    }
-
-    fn unchanged_from(&self, words: &[Word]) -> usize {
-        let changed = |word: &Word| self.word(LOW, word.address) != Some(word.value);
-        let mut read = words[PADS..].iter();
-        read.rposition(changed).map_or(0, |index| PADS + index + 1)
-    }
-
-    fn may_follow(&self, from: u64, to: u64) -> bool {
-        to > from
     }
 }
 

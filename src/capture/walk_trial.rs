@@ -6,7 +6,7 @@ use crate::capture::memo::Frame;
 use crate::capture::registers::{Door, Registers};
 use crate::capture::rules::{Rule, Rules, Step};
 use crate::capture::stack_bounds::StackBounds;
-use crate::capture::stack_memory::{PADS, StackMemory, Word, WordChunk};
+use crate::capture::stack_memory::StackMemory;
 use crate::capture::walk::{Ended, Stack, Walker};
 use crate::untracked;
 use std::ptr::NonNull;
@@ -69,21 +69,6 @@ impl StackMemory for [u64; WORDS] {
     fn word(&self, sp: u64, address: u64) -> Option<u64> {
         let inside = address.is_multiple_of(8) && address >= sp && (LOW..HIGH).contains(&address);
         inside.then(|| self[((address - LOW) / 8) as usize])
-    }
-
-    fn is_unchanged(&self, words: &[WordChunk]) -> bool {
-        let mut words = words.iter().flat_map(WordChunk::words);
-        words.all(|word| self.word(LOW, word.address) == Some(word.value))
-    }
-
-    fn unchanged_from(&self, words: &[Word]) -> usize {
-        let changed = |word: &Word| self.word(LOW, word.address) != Some(word.value);
-        let mut read = words[PADS..].iter();
-        read.rposition(changed).map_or(0, |index| PADS + index + 1)
-    }
-
-    fn may_follow(&self, from: u64, to: u64) -> bool {
-        to > from
     }
 }
 
