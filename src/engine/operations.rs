@@ -42,7 +42,7 @@ impl Engine {
         };
         if !self
             .recorder
-            .alloc_if_usual(&mut inside.thread.book, site, address, bytes)
+            .alloc_if_usual::<false>(&mut inside.thread.book, site, address, bytes)
         {
             self.unusual_alloc(inside, site, address, bytes);
         }
@@ -105,7 +105,10 @@ impl Engine {
         address: usize,
         bytes: usize,
     ) {
-        self.record_block(inside.thread, Some(Entry::of(site)), address, bytes);
+        let book = &mut inside.thread.book;
+        if !(self.recorder).alloc_if_usual::<true>(book, site, address, bytes) {
+            self.record_block(inside.thread, Some(Entry::of(site)), address, bytes);
+        }
     }
 
     #[inline(always)]
@@ -197,7 +200,7 @@ impl Engine {
             return self.first_free(address, bytes);
         };
         let book = &mut inside.thread.book;
-        if !self.recorder.free_if_usual(book, address, bytes) {
+        if !self.recorder.free_if_usual::<false>(book, address, bytes) {
             self.unusual_free(inside, address, bytes);
         }
     }
@@ -214,7 +217,9 @@ impl Engine {
     #[inline(never)]
     pub(super) fn unusual_free(&self, inside: Inside<'_>, address: usize, bytes: usize) {
         let book = &mut inside.thread.book;
-        self.recorder.free(book, address, bytes, clock::ticks());
+        if !self.recorder.free_if_usual::<true>(book, address, bytes) {
+            self.recorder.free(book, address, bytes, clock::ticks());
+        }
     }
 
     /// The program is about to reallocate a block. As for [`Self::on_alloc`].

@@ -114,16 +114,24 @@ impl Engine {
             unsafe { self.touched_alloc_elsewhere(inside, Registers::here(), door, block) };
             return registers::stay();
         };
-        let book = &mut inside.thread.book;
-        if !(1..=SHORT_BYTES).contains(&bytes) || !self.alloc_small(book, site, address, bytes) {
-            self.touched_alloc_here(inside, site, address, bytes);
+        let now = clock::counter();
+        let (book, place) = (&mut inside.thread.book, (address, bytes));
+        if !(1..=SHORT_BYTES).contains(&bytes) || !self.alloc_small::<false>(book, site, place, now)
+        {
+            self.touched_alloc_here(inside, site, place, now);
         }
     }
 
     /// Fills a small block and records it, if nothing is out of the ordinary. False: it
     /// is not recorded.
     #[inline(always)]
-    fn alloc_small(&self, book: &mut Book, site: SiteId, address: usize, bytes: usize) -> bool {
+    fn alloc_small<const SHARED: bool>(
+        &self,
+        book: &mut Book,
+        site: SiteId,
+        (address, bytes): (usize, usize),
+        now: Option<u64>,
+    ) -> bool {
         if !book.touch.is_on() {
             return false;
         }
@@ -131,7 +139,7 @@ impl Engine {
         let entry = Entry::measured(site, Measured::Pattern, bytes);
         let kept = (entry, More::of(bytes, 0));
         self.recorder
-            .alloc_measured_if_usual(book, site, kept, address, bytes)
+            .alloc_measured_if_usual::<SHARED>(book, site, kept, (address, bytes), now)
     }
 
     /// As [`Self::on_touched_alloc`], of a block with any contents.
@@ -217,9 +225,20 @@ impl Engine {
         heapledger_exact,
         unsafe(export_name = "__asan_heapledger_touched_alloc_here")
     )]
-    fn touched_alloc_here(&self, inside: Inside<'_>, site: SiteId, address: usize, bytes: usize) {
+    fn touched_alloc_here(
+        &self,
+        inside: Inside<'_>,
+        site: SiteId,
+        (address, bytes): (usize, usize),
+        now: Option<u64>,
+    ) {
+        let (book, place) = (&mut inside.thread.book, (address, bytes));
         let is_long = (SHORT_BYTES + 1..=SMALL_BYTES).contains(&bytes);
-        if is_long && self.alloc_small(&mut inside.thread.book, site, address, bytes) {
+        if is_long && self.alloc_small::<false>(book, site, place, now) {
+            return;
+        }
+        let is_small = (1..=SMALL_BYTES).contains(&bytes);
+        if is_small && self.alloc_small::<true>(book, site, place, now) {
             return;
         }
         let block = (address, bytes, Contents::Undefined);
@@ -264,12 +283,14 @@ impl Engine {
         let Some(inside) = self.enter_open_gate() else {
             return self.first_touched_free(address, bytes);
         };
+        let now = clock::counter();
         if !(1..=SHORT_BYTES).contains(&bytes) {
-            return self.free_of_any_size(inside, address, bytes);
+            return self.free_of_any_size(inside, address, bytes, now);
         }
         let book = &mut inside.thread.book;
-        let Some(site) = self.recorder.free_pattern_if_usual(book, address, bytes) else {
-            return self.other_touched_free(inside, address, bytes);
+        let usual = (self.recorder).free_pattern_if_usual::<false>(book, address, bytes, now);
+        let Some(site) = usual else {
+            return self.other_touched_free(inside, address, bytes, now);
         };
         // SAFETY: the block's owner is in the middle of freeing it; it was filled when it
         // was fresh, or when it grew. The map has it, so it begins at a multiple of 16.
@@ -296,14 +317,33 @@ impl Engine {
         heapledger_exact,
         unsafe(export_name = "__asan_heapledger_free_of_any_size")
     )]
-    fn free_of_any_size(&self, inside: Inside<'_>, address: usize, bytes: usize) {
-        let book = &mut inside.thread.book;
-        if bytes <= SMALL_BYTES
-            && let Some(site) = self.recorder.free_pattern_if_usual(book, address, bytes)
-        {
-            return Self::end_small(&book.touch, site, address, bytes);
+    fn free_of_any_size(
+        &self,
+        mut inside: Inside<'_>,
+        address: usize,
+        bytes: usize,
+        now: Option<u64>,
+    ) {
+        if bytes > SMALL_BYTES || !self.free_small::<false>(&mut inside, address, bytes, now) {
+            self.other_touched_free(inside, address, bytes, now);
         }
-        self.other_touched_free(inside, address, bytes);
+    }
+
+    /// Of any size up to [`SMALL_BYTES`], if nothing is out of the ordinary. False: nothing was done.
+    #[inline(always)]
+    fn free_small<const SHARED: bool>(
+        &self,
+        inside: &mut Inside<'_>,
+        address: usize,
+        bytes: usize,
+        now: Option<u64>,
+    ) -> bool {
+        let book = &mut inside.thread.book;
+        let usual = (self.recorder).free_pattern_if_usual::<SHARED>(book, address, bytes, now);
+        if let Some(site) = usual {
+            Self::end_small(&book.touch, site, address, bytes);
+        }
+        usual.is_some()
     }
 
     /// As [`Self::on_touched_free`], where the gate may be closed.
@@ -311,7 +351,7 @@ impl Engine {
     #[inline(never)]
     fn first_touched_free(&'static self, address: usize, bytes: usize) {
         if let Some(inside) = self.enter(Operation::Free) {
-            self.other_touched_free(inside, address, bytes);
+            self.other_touched_free(inside, address, bytes, clock::counter());
         }
     }
 
@@ -321,7 +361,17 @@ impl Engine {
         heapledger_exact,
         unsafe(export_name = "__asan_heapledger_other_touched_free")
     )]
-    fn other_touched_free(&self, inside: Inside<'_>, address: usize, bytes: usize) {
+    fn other_touched_free(
+        &self,
+        mut inside: Inside<'_>,
+        address: usize,
+        bytes: usize,
+        now: Option<u64>,
+    ) {
+        let is_small = (1..=SMALL_BYTES).contains(&bytes);
+        if is_small && self.free_small::<true>(&mut inside, address, bytes, now) {
+            return;
+        }
         self.free_touched(inside.thread, address, bytes);
     }
 

@@ -122,14 +122,16 @@ impl Book {
     }
 
     /// As [`Self::count`] for what is usual: a site that this thread has counted
-    /// before and no other one has, no block larger than before, no peak among several
-    /// threads. False: nothing was done. Calls nothing.
+    /// before and no other one has, or if `SHARED` one that others have and of which there is nothing
+    /// to publish; no block larger than before, no peak among several threads. `now` is asked for the
+    /// time and `change` given it. False: nothing was done. Calls nothing.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn count_if_usual(
+    pub(crate) fn count_if_usual<const SHARED: bool>(
         &mut self,
         site: SiteId,
-        change: &Change,
-        now: u64,
+        allocated_bytes: usize,
+        now: impl FnOnce() -> Option<u64>,
+        change: impl FnOnce(u64) -> Change,
         sites: &Sites,
         peak: &Peak,
     ) -> bool {
@@ -139,8 +141,22 @@ impl Book {
         let Some(facts) = sites.known_facts(site) else {
             return false;
         };
-        if !facts.are_usual(change.allocated_bytes) {
+        let is_usual = match SHARED {
+            true => !self.exact && facts.are_usual_of_shared(allocated_bytes as u64),
+            false => facts.are_usual(allocated_bytes as u64),
+        };
+        if !is_usual {
             return false;
+        }
+        let Some(now) = now() else {
+            return false;
+        };
+        let change = &change(now);
+        if SHARED {
+            let shared = sites.shared_max(site);
+            if !shared.is_some_and(|shared| counters.is_published_after(change, shared)) {
+                return false;
+            }
         }
         let live = self.live_bytes.get().wrapping_add(change.live.bytes) as i64;
         if change.can_shrink() && live < self.low {
@@ -159,7 +175,7 @@ impl Book {
         }
         self.save_at_peak(epoch);
         counters.apply(change);
-        if change.can_grow() {
+        if change.can_grow() && !SHARED {
             counters.update_own_max();
         }
         self.add(change);

@@ -42,7 +42,7 @@ pub(crate) mod recovered;
 pub(crate) mod scope;
 
 use crate::capture::walk::Stack;
-use crate::clock::{self, Scale};
+use crate::clock::Scale;
 use crate::exact;
 #[cfg(test)]
 mod model_tests;
@@ -143,10 +143,11 @@ impl Recorder {
         Ok(before.and_then(Entry::from_word).is_none())
     }
 
-    /// As [`Self::alloc`], if nothing is out of the ordinary. False: nothing was done.
+    /// As [`Self::alloc`], if nothing is out of the ordinary: as in [`Book::count_if_usual`].
+    /// False: nothing was done.
     #[cfg(not(feature = "striped-tables"))]
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn alloc_if_usual(
+    pub(crate) fn alloc_if_usual<const SHARED: bool>(
         &self,
         book: &mut Book,
         site: SiteId,
@@ -159,11 +160,15 @@ impl Recorder {
         if slot.site().is_some() {
             return false;
         }
-        let Some(now) = clock::counter() else {
-            return false;
-        };
-        let change = Change::alloc(bytes, now);
-        if !book.count_if_usual(site, &change, now, &self.sites, &self.peak) {
+        let change = |now| Change::alloc(bytes, now);
+        if !book.count_if_usual::<SHARED>(
+            site,
+            bytes,
+            crate::clock::counter,
+            change,
+            &self.sites,
+            &self.peak,
+        ) {
             return false;
         }
         slot.set(site);
@@ -173,18 +178,27 @@ impl Recorder {
     /// As [`Self::free`], if nothing is out of the ordinary. False: nothing was done.
     #[cfg(not(feature = "striped-tables"))]
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn free_if_usual(&self, book: &mut Book, address: usize, bytes: usize) -> bool {
+    pub(crate) fn free_if_usual<const SHARED: bool>(
+        &self,
+        book: &mut Book,
+        address: usize,
+        bytes: usize,
+    ) -> bool {
         let Some(slot) = self.blocks.slot_at(address) else {
             return false;
         };
         let Some(site) = slot.site() else {
             return false;
         };
-        let Some(now) = clock::counter() else {
-            return false;
-        };
-        let change = Change::free(bytes, now);
-        if !book.count_if_usual(site, &change, now, &self.sites, &self.peak) {
+        let change = |now| Change::free(bytes, now);
+        if !book.count_if_usual::<SHARED>(
+            site,
+            0,
+            crate::clock::counter,
+            change,
+            &self.sites,
+            &self.peak,
+        ) {
             return false;
         }
         slot.clear();
@@ -193,13 +207,13 @@ impl Recorder {
 
     /// As [`Self::alloc_if_usual`], of a block of which more than its site is known.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn alloc_measured_if_usual(
+    pub(crate) fn alloc_measured_if_usual<const SHARED: bool>(
         &self,
         book: &mut Book,
         site: SiteId,
         (entry, more): (Entry, Option<More>),
-        address: usize,
-        bytes: usize,
+        (address, bytes): (usize, usize),
+        now: Option<u64>,
     ) -> bool {
         let Some(slot) = self.blocks.slot_at(address) else {
             return false;
@@ -207,17 +221,14 @@ impl Recorder {
         if slot.site().and_then(Entry::from_word).is_some() {
             return false;
         }
-        let Some(now) = clock::counter() else {
-            return false;
-        };
         if let Some(more) = more {
             let Some(next) = slot.next() else {
                 return false;
             };
             next.set(more.word());
         }
-        let change = Change::alloc(bytes, now);
-        if !book.count_if_usual(site, &change, now, &self.sites, &self.peak) {
+        let change = |now| Change::alloc(bytes, now);
+        if !book.count_if_usual::<SHARED>(site, bytes, || now, change, &self.sites, &self.peak) {
             return false;
         }
         slot.set(entry.word());
@@ -227,11 +238,12 @@ impl Recorder {
     /// As [`Self::free_if_usual`], of a block that began as the pattern and is measured
     /// always. Its site.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn free_pattern_if_usual(
+    pub(crate) fn free_pattern_if_usual<const SHARED: bool>(
         &self,
         book: &mut Book,
         address: usize,
         bytes: usize,
+        now: Option<u64>,
     ) -> Option<SiteId> {
         let slot = self.blocks.slot_at(address)?;
         let entry = slot.site().and_then(Entry::from_word)?;
@@ -239,9 +251,8 @@ impl Recorder {
         if entry.how() != Measured::Pattern {
             return None;
         }
-        let now = clock::counter()?;
-        let change = Change::free(bytes, now);
-        if !book.count_if_usual(site, &change, now, &self.sites, &self.peak) {
+        let change = |now| Change::free(bytes, now);
+        if !book.count_if_usual::<SHARED>(site, 0, || now, change, &self.sites, &self.peak) {
             return None;
         }
         slot.clear();

@@ -205,9 +205,16 @@ impl SiteCounters {
             false => shared.slack(),
         };
         let knows = self.epoch_and_shared.get() & SHARED != 0;
-        if !knows || !self.unpublished().is_within(slack) {
+        if !knows || !self.unpublished(Amount::default()).is_within(slack) {
             self.publish(shared);
         }
+    }
+
+    /// Whether [`Self::update_shared_max`] does nothing after this change, if not exact.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn is_published_after(&self, change: &Change, shared: &SharedMax) -> bool {
+        let knows = self.epoch_and_shared.get() & SHARED != 0;
+        knows && self.unpublished(change.live).is_within(shared.slack())
     }
 
     #[cold]
@@ -218,14 +225,14 @@ impl SiteCounters {
             self.set_published(part);
             self.set_shared();
         }
-        shared.publish(self.unpublished());
+        shared.publish(self.unpublished(Amount::default()));
         self.set_published(self.live());
     }
 
-    /// How much this thread holds beyond what it has published.
+    /// How much this thread will hold after `next` beyond what it has published.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn unpublished(&self) -> Amount {
-        let change = self.live().minus(self.max_or_published());
+    fn unpublished(&self, next: Amount) -> Amount {
+        let change = self.live().plus(next).minus(self.max_or_published());
         Amount {
             // Blocks wrap at 32 bits here and at 64 there.
             blocks: i64::from(change.blocks as u32 as i32) as u64,

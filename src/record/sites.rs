@@ -70,6 +70,12 @@ impl Facts {
         u64::from(self.0 & !SHARED)
     }
 
+    /// Whether several threads use the site, and it has had a block of `bytes` or more.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn are_usual_of_shared(self, bytes: u64) -> bool {
+        self.is_shared() && bytes <= self.largest_bytes_at_least()
+    }
+
     /// Whether only one thread uses the site, and it has had a block of `bytes` or more.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn are_usual(self, bytes: u64) -> bool {

@@ -235,7 +235,7 @@ impl StripedMap {
 impl Recorder {
     /// As that of the block map; counts what is unusual of the site, too.
     #[inline(never)]
-    pub(crate) fn alloc_if_usual(
+    pub(crate) fn alloc_if_usual<const SHARED: bool>(
         &self,
         book: &mut Book,
         site: SiteId,
@@ -250,10 +250,17 @@ impl Recorder {
             return false;
         };
         let change = Change::alloc(bytes, now);
-        let is_counted = book.count_if_usual(site, &change, now, &self.sites, &self.peak)
-            || book
-                .count(site, &change, now, &self.sites, &self.peak)
-                .is_ok();
+        let usual = |now| Change::alloc(bytes, now);
+        let is_counted = book.count_if_usual::<SHARED>(
+            site,
+            bytes,
+            || Some(now),
+            usual,
+            &self.sites,
+            &self.peak,
+        ) || book
+            .count(site, &change, now, &self.sites, &self.peak)
+            .is_ok();
         if !is_counted {
             self.blocks.remove(address);
         }
@@ -262,7 +269,12 @@ impl Recorder {
 
     /// The same.
     #[inline(never)]
-    pub(crate) fn free_if_usual(&self, book: &mut Book, address: usize, bytes: usize) -> bool {
+    pub(crate) fn free_if_usual<const SHARED: bool>(
+        &self,
+        book: &mut Book,
+        address: usize,
+        bytes: usize,
+    ) -> bool {
         let Some(now) = clock::counter() else {
             return false;
         };
@@ -271,7 +283,8 @@ impl Recorder {
         };
         let site = entry.site();
         let change = Change::free(bytes, now);
-        if !book.count_if_usual(site, &change, now, &self.sites, &self.peak) {
+        let usual = |now| Change::free(bytes, now);
+        if !book.count_if_usual::<SHARED>(site, 0, || Some(now), usual, &self.sites, &self.peak) {
             // As in `free`.
             let _ = book.count(site, &change, now, &self.sites, &self.peak);
         }
