@@ -70,14 +70,14 @@ pub fn main<P: Peer>() {
         _ => P::start,
     };
     let running = (!is_idle).then(|| start(&task.output));
-    let (cpu, start) = (Usage::own().cpu, Instant::now());
+    let (before, start) = (Usage::own(), Instant::now());
     let done = (task.work)();
     let wall = start.elapsed();
-    let usage = Usage::own();
+    let usage = Usage::own() - before;
     let totals = running.as_ref().and_then(P::totals);
     let end = Instant::now();
     drop(running);
-    tell(done, usage.cpu - cpu, wall, end.elapsed(), usage, totals);
+    tell(done, wall, end.elapsed(), usage, totals);
 }
 
 /// As [`main`], for tools that measure a closure: `measure` is given the work and
@@ -87,25 +87,18 @@ pub fn main<P: Peer>() {
 /// If the arguments are not the driver's.
 pub fn measured(measure: impl FnOnce(Work, Option<&str>) -> (Done, Totals)) {
     let task = Task::from_arguments();
-    let (cpu, start) = (Usage::own().cpu, Instant::now());
+    let (before, start) = (Usage::own(), Instant::now());
     let (done, totals) = measure(task.work, task.option.as_deref());
     let wall = start.elapsed();
-    let usage = Usage::own();
-    let cpu = usage.cpu - cpu;
-    tell(done, cpu, wall, Duration::ZERO, usage, Some(totals));
+    let usage = Usage::own() - before;
+    tell(done, wall, Duration::ZERO, usage, Some(totals));
 }
 
-fn tell(
-    done: Done,
-    cpu: Duration,
-    wall: Duration,
-    end: Duration,
-    usage: Usage,
-    totals: Option<Totals>,
-) {
+fn tell(done: Done, wall: Duration, end: Duration, usage: Usage, totals: Option<Totals>) {
     println!("checksum={}", done.checksum);
     println!("operations={}", done.operations);
-    println!("cpu_ns={}", cpu.as_nanos());
+    println!("cpu_ns={}", usage.cpu.as_nanos());
+    println!("system_ns={}", usage.system.as_nanos());
     println!("wall_ns={}", wall.as_nanos());
     println!("end_ns={}", end.as_nanos());
     println!("working_rss={}", usage.peak_rss_bytes);

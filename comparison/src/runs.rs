@@ -17,6 +17,8 @@ pub(crate) struct Measured {
     pub(crate) operations: f64,
     /// Of the work alone.
     pub(crate) cpu: f64,
+    /// Of that, outside of the kernel.
+    pub(crate) user: f64,
     pub(crate) wall: f64,
     /// From the end of the work to when the profile is written.
     pub(crate) end: f64,
@@ -84,6 +86,7 @@ impl<'a> Runner<'a> {
             checksum: value("checksum")?,
             operations: value("operations")? as f64,
             cpu: seconds("cpu_ns")?,
+            user: seconds("cpu_ns")? - seconds("system_ns")?,
             wall: seconds("wall_ns")?,
             end: seconds("end_ns")?,
             working_rss: value("working_rss")? as f64,

@@ -21,6 +21,10 @@ pub(crate) fn all(results: &Results) -> String {
         Table::ratios(results, is_program, |run| run.cpu, seconds),
     );
     add(
+        "Of that, outside of the kernel",
+        Table::ratios(results, is_program, |run| run.user, seconds),
+    );
+    add(
         "Elapsed time of the work",
         Table::ratios(results, is_program, |run| run.wall, seconds),
     );
@@ -160,8 +164,9 @@ impl Table {
                 Spread::of(with, value).median / Spread::of(without, value).median
             };
             let cell = format!(
-                "CPU {:.3}×, resident {:.3}×",
+                "CPU {:.3}× (outside of the kernel {:.3}×), resident {:.3}×",
                 ratio(|run| run.cpu),
+                ratio(|run| run.user),
                 ratio(|run| run.working_rss)
             );
             table.rows.push((case.label, vec![cell]));

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub struct Usage {
     /// In user and system mode, all threads.
     pub cpu: Duration,
+    /// Of that, in system mode.
+    pub system: Duration,
     pub peak_rss_bytes: u64,
 }
 
@@ -27,7 +29,21 @@ impl From<libc::rusage> for Usage {
         };
         Self {
             cpu: time(usage.ru_utime) + time(usage.ru_stime),
+            system: time(usage.ru_stime),
             peak_rss_bytes: usage.ru_maxrss as u64 * 1024,
+        }
+    }
+}
+
+impl std::ops::Sub for Usage {
+    type Output = Self;
+
+    /// What was used since `earlier`; memory as it is now.
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            cpu: self.cpu - earlier.cpu,
+            system: self.system.saturating_sub(earlier.system),
+            ..self
         }
     }
 }
