@@ -94,6 +94,7 @@ impl Parts {
             peak: Peak::new(),
         };
         parts.peak.set_threads(1);
+        parts.sites.overflow().expect("memory");
         // SAFETY: just mapped, and used by `parts` alone.
         unsafe {
             let walker = parts.walker.as_mut();
