@@ -25,6 +25,8 @@ pub(crate) struct SiteList {
 
 /// Numbers in a site's counts, those first by which sites are sorted.
 const FIELDS: usize = 32;
+/// The last of them.
+const VARIANCES: usize = 4;
 
 const NUMBER_BYTES_MAX: usize = 10;
 const _: () = assert!(MAX_SITES * (FIELDS + 1) * NUMBER_BYTES_MAX <= u32::MAX as usize);
@@ -40,13 +42,18 @@ impl SiteList {
             leaf: site.leaf,
             counts_at: self.packed.len() as u32,
         });
-        let fields = fields_of(&site.counts);
-        let bits = fields.iter().enumerate();
-        let mask = bits.fold(0, |mask, (at, &field)| mask | u64::from(field != 0) << at);
+        let mut counts = site.counts;
+        let (mut mask, mut bit) = (0, 1);
+        each_field(&mut counts, |field| {
+            mask |= if *field != 0 { bit } else { 0 };
+            bit <<= 1;
+        });
         self.push_number(mask);
-        for field in fields.into_iter().filter(|&field| field != 0) {
-            self.push_number(field);
-        }
+        each_field(&mut counts, |&mut field| {
+            if field != 0 {
+                self.push_number(field);
+            }
+        });
     }
 
     fn push_number(&mut self, mut number: u64) {
@@ -68,7 +75,10 @@ impl SiteList {
     /// # Panics
     /// If there are not so many sites.
     pub(crate) fn counts(&self, index: usize) -> Counts {
-        counts_of(self.fields::<FIELDS>(index))
+        let mut counts = Counts::default();
+        let mut next = self.fields(index);
+        each_field(&mut counts, |field| *field = next());
+        counts
     }
 
     /// Total bytes and total blocks; less work than to have all counts.
@@ -76,21 +86,19 @@ impl SiteList {
     /// # Panics
     /// If there are not so many sites.
     pub(crate) fn size(&self, index: usize) -> (u64, u64) {
-        let [bytes, blocks] = self.fields::<2>(index);
-        (bytes, blocks)
+        let mut next = self.fields(index);
+        (next(), next())
     }
 
-    /// The first `N` fields of a site.
-    fn fields<const N: usize>(&self, index: usize) -> [u64; N] {
+    /// Gives the fields of a site, one a call.
+    fn fields(&self, index: usize) -> impl FnMut() -> u64 {
         let mut rest = &self.packed[self.places[index].counts_at as usize..];
-        let mask = take_number(&mut rest);
-        let mut fields = [0; N];
-        for (at, field) in fields.iter_mut().enumerate() {
-            if mask >> at & 1 != 0 {
-                *field = take_number(&mut rest);
-            }
+        let mut mask = take_number(&mut rest);
+        move || {
+            let is_there = mask & 1 != 0;
+            mask >>= 1;
+            if is_there { take_number(&mut rest) } else { 0 }
         }
-        fields
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = SiteCounts> + '_ {
@@ -130,8 +138,9 @@ fn take_number(bytes: &mut &[u8]) -> u64 {
     number
 }
 
-/// Every field is named, so that none is forgotten when one is added.
-fn fields_of(counts: &Counts) -> [u64; FIELDS] {
+/// Visits every number of a site's counts, in their order in [`SiteList::packed`]. Every field is
+/// named, so that none is forgotten when one is added.
+fn each_field(counts: &mut Counts, mut visit: impl FnMut(&mut u64)) {
     let Counts {
         total_blocks,
         total_bytes,
@@ -148,7 +157,7 @@ fn fields_of(counts: &Counts) -> [u64; FIELDS] {
         copied_bytes,
         samples,
         touched,
-    } = *counts;
+    } = counts;
     let SampleSum {
         samples,
         live_samples,
@@ -172,7 +181,7 @@ fn fields_of(counts: &Counts) -> [u64; FIELDS] {
         error_above,
         unmeasured_blocks,
     } = touched;
-    [
+    let whole: [_; FIELDS - VARIANCES] = [
         total_bytes,
         total_blocks,
         lifetimes_us,
@@ -201,85 +210,18 @@ fn fields_of(counts: &Counts) -> [u64; FIELDS] {
         samples,
         live_samples,
         largest_sample,
-        bytes_variance.to_bits(),
-        blocks_variance.to_bits(),
-        end_bytes_variance.to_bits(),
-        end_blocks_variance.to_bits(),
-    ]
-}
-
-fn counts_of(fields: [u64; FIELDS]) -> Counts {
-    let [
-        total_bytes,
-        total_blocks,
-        lifetimes_us,
-        max_bytes,
-        max_blocks,
-        peak_bytes,
-        peak_blocks,
-        end_bytes,
-        end_blocks,
-        largest_bytes,
-        reallocs,
-        kept_bytes,
-        copied_bytes,
-        blocks,
-        bytes,
-        written_bytes,
-        tail_bytes,
-        all_bytes,
-        all_written_bytes,
-        all_tail_bytes,
-        unsure_below,
-        unsure_above,
-        error_below,
-        error_above,
-        unmeasured_blocks,
-        samples,
-        live_samples,
-        largest_sample,
+    ];
+    whole.into_iter().for_each(&mut visit);
+    let variances: [_; VARIANCES] = [
         bytes_variance,
         blocks_variance,
         end_bytes_variance,
         end_blocks_variance,
-    ] = fields;
-    Counts {
-        total_blocks,
-        total_bytes,
-        lifetimes_us,
-        max_bytes,
-        max_blocks,
-        peak_bytes,
-        peak_blocks,
-        end_bytes,
-        end_blocks,
-        largest_bytes,
-        reallocs,
-        kept_bytes,
-        copied_bytes,
-        samples: SampleSum {
-            samples,
-            live_samples,
-            largest_bytes: largest_sample,
-            bytes_variance: f64::from_bits(bytes_variance),
-            blocks_variance: f64::from_bits(blocks_variance),
-            end_bytes_variance: f64::from_bits(end_bytes_variance),
-            end_blocks_variance: f64::from_bits(end_blocks_variance),
-        },
-        touched: Touched {
-            blocks,
-            bytes,
-            written_bytes,
-            tail_bytes,
-            all_bytes,
-            all_written_bytes,
-            all_tail_bytes,
-            unsure_below,
-            unsure_above,
-            error_below,
-            error_above,
-            unmeasured_blocks,
-        },
+    ];
+    for variance in variances {
+        let mut bits = variance.to_bits();
+        visit(&mut bits);
+        *variance = f64::from_bits(bits);
     }
 }
 
@@ -302,16 +244,22 @@ mod tests {
         fn holds_what_was_put_in(
             sites in prop::collection::vec(prop::array::uniform32(number()), 0..20),
         ) {
-            let site = |(number, fields): (usize, &[u64; FIELDS])| SiteCounts {
-                number: number as u32 + 1,
-                leaf: number as u32 * 3,
-                counts: counts_of(*fields),
+            let site = |(number, fields): (usize, &[u64; FIELDS])| {
+                let (mut counts, mut next) = (Counts::default(), fields.iter());
+                each_field(&mut counts, |field| *field = *next.next().unwrap());
+                SiteCounts {
+                    number: number as u32 + 1,
+                    leaf: number as u32 * 3,
+                    counts,
+                }
             };
             let list: SiteList = sites.iter().enumerate().map(site).collect();
             prop_assert_eq!(list.len(), sites.len());
-            for (at, (fields, found)) in sites.iter().zip(list.iter()).enumerate() {
+            for (at, (fields, mut found)) in sites.iter().zip(list.iter()).enumerate() {
                 // Not as counts: what is no number is not equal to itself.
-                prop_assert_eq!(&fields_of(&found.counts), fields);
+                let mut found_fields = Vec::new();
+                each_field(&mut found.counts, |field| found_fields.push(*field));
+                prop_assert_eq!(&found_fields, fields);
                 prop_assert_eq!((found.number, found.leaf), (at as u32 + 1, at as u32 * 3));
                 prop_assert_eq!(list.size(at), (found.counts.total_bytes, found.counts.total_blocks));
             }
