@@ -87,14 +87,8 @@ pub(super) const SIGNAL_PC: u64 = 168;
 impl Found {
     pub(super) fn of_address(return_address: u64) -> Self {
         Self {
-            returns: Word {
-                address: 0,
-                value: return_address,
-            },
-            saved: Word {
-                address: 0,
-                value: 0,
-            },
+            returns: Word::unread(return_address),
+            saved: Word::unread(0),
             special: 0,
             onward: Rule::END,
             fp_matters: 0,

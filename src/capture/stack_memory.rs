@@ -32,6 +32,13 @@ impl Word {
             value: PAD,
         }
     }
+
+    /// A value that was not read from a word of its own: 0 stands for that, since no stack has a word
+    /// there.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn unread(value: u64) -> Self {
+        Self { address: 0, value }
+    }
 }
 
 /// Words that are compared at once, their addresses beside one another and their values as
@@ -132,11 +139,7 @@ pub(crate) trait StackMemory {
         }
         let return_address = self.word(sp, caller_sp.wrapping_sub(8))?;
         if return_address == 0 || words_below == 0 {
-            let unchanged = Word {
-                address: 0,
-                value: fp,
-            };
-            return Some((return_address, unchanged));
+            return Some((return_address, Word::unread(fp)));
         }
         let address = caller_sp.wrapping_sub(8 * u64::from(words_below));
         let value = self.word(sp, address)?;
@@ -213,11 +216,7 @@ impl StackMemory for OwnStack {
     ) -> Option<(u64, Word)> {
         let return_address = self.word(sp, caller_sp.wrapping_sub(8))?;
         if return_address == 0 || words_below == 0 {
-            let unchanged = Word {
-                address: 0,
-                value: fp,
-            };
-            return Some((return_address, unchanged));
+            return Some((return_address, Word::unread(fp)));
         }
         let bytes_below = 8 * u64::from(words_below);
         if bytes_below > caller_sp - sp {

@@ -511,11 +511,7 @@ fn signal_words<M: StackMemory>(sp: u64, memory: &M) -> Option<(u64, Word)> {
     let fp = memory.word(sp, sp.wrapping_add(SIGNAL_FP))?;
     // The interrupted instruction itself, not a return to it: one is added because one
     // is taken off every return address.
-    let saved = Word {
-        address: 0,
-        value: fp,
-    };
-    Some((pc.wrapping_add(1), saved))
+    Some((pc.wrapping_add(1), Word::unread(fp)))
 }
 
 #[cfg(test)]
