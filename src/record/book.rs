@@ -129,9 +129,8 @@ impl Book {
     pub(crate) fn count_if_usual<const SHARED: bool>(
         &mut self,
         site: SiteId,
-        allocated_bytes: usize,
         now: impl FnOnce() -> Option<u64>,
-        change: impl FnOnce(u64) -> Change,
+        change: impl Fn(u64) -> Change,
         sites: &Sites,
         peak: &Peak,
     ) -> bool {
@@ -141,9 +140,11 @@ impl Book {
         let Some(facts) = sites.known_facts(site) else {
             return false;
         };
+        // The same at any time.
+        let allocated_bytes = change(0).allocated_bytes;
         let is_usual = match SHARED {
-            true => !self.exact && facts.are_usual_of_shared(allocated_bytes as u64),
-            false => facts.are_usual(allocated_bytes as u64),
+            true => !self.exact && facts.are_usual_of_shared(allocated_bytes),
+            false => facts.are_usual(allocated_bytes),
         };
         if !is_usual {
             return false;

@@ -161,14 +161,7 @@ impl Recorder {
             return false;
         }
         let change = |now| Change::alloc(bytes, now);
-        if !book.count_if_usual::<SHARED>(
-            site,
-            bytes,
-            crate::clock::counter,
-            change,
-            &self.sites,
-            &self.peak,
-        ) {
+        if !self.count_if_usual::<SHARED>(book, site, crate::clock::counter, change) {
             return false;
         }
         slot.set(site);
@@ -191,14 +184,7 @@ impl Recorder {
             return false;
         };
         let change = |now| Change::free(bytes, now);
-        if !book.count_if_usual::<SHARED>(
-            site,
-            0,
-            crate::clock::counter,
-            change,
-            &self.sites,
-            &self.peak,
-        ) {
+        if !self.count_if_usual::<SHARED>(book, site, crate::clock::counter, change) {
             return false;
         }
         slot.clear();
@@ -228,7 +214,7 @@ impl Recorder {
             next.set(more.word());
         }
         let change = |now| Change::alloc(bytes, now);
-        if !book.count_if_usual::<SHARED>(site, bytes, || now, change, &self.sites, &self.peak) {
+        if !self.count_if_usual::<SHARED>(book, site, || now, change) {
             return false;
         }
         slot.set(entry.word());
@@ -252,11 +238,23 @@ impl Recorder {
             return None;
         }
         let change = |now| Change::free(bytes, now);
-        if !book.count_if_usual::<SHARED>(site, 0, || now, change, &self.sites, &self.peak) {
+        if !self.count_if_usual::<SHARED>(book, site, || now, change) {
             return None;
         }
         slot.clear();
         Some(site)
+    }
+
+    /// [`Book::count_if_usual`] with these tables.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn count_if_usual<const SHARED: bool>(
+        &self,
+        book: &mut Book,
+        site: SiteId,
+        now: impl FnOnce() -> Option<u64>,
+        change: impl Fn(u64) -> Change,
+    ) -> bool {
+        book.count_if_usual::<SHARED>(site, now, change, &self.sites, &self.peak)
     }
 
     /// The block of `bytes` at `address` is about to be freed. Blocks that

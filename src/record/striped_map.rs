@@ -233,7 +233,7 @@ impl StripedMap {
 
 /// The usual ways through one table, so that what is compared is the tables.
 impl Recorder {
-    /// As that of the block map; counts what is unusual of the site, too.
+    /// As that of the block map; but counts by any way, since the block is in its table by then.
     #[inline(never)]
     pub(crate) fn alloc_if_usual<const SHARED: bool>(
         &self,
@@ -249,18 +249,7 @@ impl Recorder {
         let Ok(None) = self.blocks.insert(address, site) else {
             return false;
         };
-        let change = Change::alloc(bytes, now);
-        let usual = |now| Change::alloc(bytes, now);
-        let is_counted = book.count_if_usual::<SHARED>(
-            site,
-            bytes,
-            || Some(now),
-            usual,
-            &self.sites,
-            &self.peak,
-        ) || book
-            .count(site, &change, now, &self.sites, &self.peak)
-            .is_ok();
+        let is_counted = self.count_by_any_way(book, site, now, |now| Change::alloc(bytes, now));
         if !is_counted {
             self.blocks.remove(address);
         }
@@ -281,13 +270,24 @@ impl Recorder {
         let Some(entry) = self.take(address) else {
             return true;
         };
-        let site = entry.site();
-        let change = Change::free(bytes, now);
-        let usual = |now| Change::free(bytes, now);
-        if !book.count_if_usual::<SHARED>(site, 0, || Some(now), usual, &self.sites, &self.peak) {
-            // As in `free`.
-            let _ = book.count(site, &change, now, &self.sites, &self.peak);
-        }
+        // As in `free`.
+        self.count_by_any_way(book, entry.site(), now, |now| Change::free(bytes, now));
         true
+    }
+
+    /// By the quickest way that serves. False: there is no memory for counters.
+    #[inline(always)]
+    fn count_by_any_way(
+        &self,
+        book: &mut Book,
+        site: SiteId,
+        now: u64,
+        change: impl Fn(u64) -> Change,
+    ) -> bool {
+        self.count_if_usual::<false>(book, site, || Some(now), &change)
+            || self.count_if_usual::<true>(book, site, || Some(now), &change)
+            || book
+                .count(site, &change(now), now, &self.sites, &self.peak)
+                .is_ok()
     }
 }
