@@ -204,8 +204,7 @@ impl SiteCounters {
             true => Amount::default(),
             false => shared.slack(),
         };
-        let knows = self.epoch_and_shared.get() & SHARED != 0;
-        if !knows || !self.unpublished(Amount::default()).is_within(slack) {
+        if !self.is_published(Amount::default(), slack) {
             self.publish(shared);
         }
     }
@@ -213,8 +212,15 @@ impl SiteCounters {
     /// Whether [`Self::update_shared_max`] does nothing after this change, if not exact.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_published_after(&self, change: &Change, shared: &SharedMax) -> bool {
+        self.is_published(change.live, shared.slack())
+    }
+
+    /// Whether this thread knows that the site is shared, and will hold no more than the slack beyond
+    /// what it has published, after `next`.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn is_published(&self, next: Amount, slack: Amount) -> bool {
         let knows = self.epoch_and_shared.get() & SHARED != 0;
-        knows && self.unpublished(change.live).is_within(shared.slack())
+        knows && self.unpublished(next).is_within(slack)
     }
 
     #[cold]
