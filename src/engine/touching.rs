@@ -116,26 +116,25 @@ impl Engine {
         };
         let now = clock::counter();
         let (book, place) = (&mut inside.thread.book, (address, bytes));
-        if !(1..=SHORT_BYTES).contains(&bytes) || !self.alloc_small::<false>(book, site, place, now)
-        {
+        let is_filled = (1..=SHORT_BYTES).contains(&bytes) && book.touch.is_on();
+        if is_filled {
+            Self::fill_small(&book.touch, address, bytes);
+        }
+        if !is_filled || !self.alloc_filled::<false>(book, site, place, now) {
             self.touched_alloc_here(inside, site, place, now);
         }
     }
 
-    /// Fills a small block and records it, if nothing is out of the ordinary. False: it
+    /// Records a small block that is filled, if nothing is out of the ordinary. False: it
     /// is not recorded.
     #[inline(always)]
-    fn alloc_small<const SHARED: bool>(
+    fn alloc_filled<const SHARED: bool>(
         &self,
         book: &mut Book,
         site: SiteId,
         (address, bytes): (usize, usize),
         now: Option<u64>,
     ) -> bool {
-        if !book.touch.is_on() {
-            return false;
-        }
-        Self::fill_small(&book.touch, address, bytes);
         let entry = Entry::measured(site, Measured::Pattern, bytes);
         let kept = (entry, More::of(bytes, 0));
         self.recorder
@@ -219,7 +218,8 @@ impl Engine {
         self.record_touched_block(inside.thread, site, block);
     }
 
-    /// A block that is not short, or with something out of the ordinary.
+    /// A block that is not short, or with something out of the ordinary. While blocks are measured,
+    /// short ones are filled by then.
     #[inline(never)]
     #[cfg_attr(
         heapledger_exact,
@@ -233,16 +233,20 @@ impl Engine {
         now: Option<u64>,
     ) {
         let (book, place) = (&mut inside.thread.book, (address, bytes));
-        let is_long = (SHORT_BYTES + 1..=SMALL_BYTES).contains(&bytes);
-        if is_long && self.alloc_small::<false>(book, site, place, now) {
-            return;
+        if !(1..=SMALL_BYTES).contains(&bytes) || !book.touch.is_on() {
+            let block = (address, bytes, Contents::Undefined);
+            return self.record_touched_block(inside.thread, Some(site), block);
         }
-        let is_small = (1..=SMALL_BYTES).contains(&bytes);
-        if is_small && self.alloc_small::<true>(book, site, place, now) {
-            return;
+        if bytes > SHORT_BYTES {
+            Self::fill_small(&book.touch, address, bytes);
+            if self.alloc_filled::<false>(book, site, place, now) {
+                return;
+            }
         }
-        let block = (address, bytes, Contents::Undefined);
-        self.record_touched_block(inside.thread, Some(site), block);
+        if !self.alloc_filled::<true>(book, site, place, now) {
+            let entry = self.begin_filled(site, address, bytes);
+            self.record_block(inside.thread, Some(entry), address, bytes);
+        }
     }
 
     #[inline(always)]
@@ -470,6 +474,12 @@ impl Engine {
     #[inline(always)]
     fn begin_small(&self, book: &TouchBook, site: SiteId, address: usize, bytes: usize) -> Entry {
         Self::fill_small(book, address, bytes);
+        self.begin_filled(site, address, bytes)
+    }
+
+    /// The entry of a small block that is filled.
+    #[inline(always)]
+    fn begin_filled(&self, site: SiteId, address: usize, bytes: usize) -> Entry {
         self.note_more(address, More::of(bytes, 0));
         Entry::measured(site, Measured::Pattern, bytes)
     }

@@ -9,6 +9,7 @@ use crate::support::profile::{Profile, Touch as Estimate};
 use heapledger::{Profiler, Touch};
 use std::fs::File;
 use std::hint::black_box;
+use std::sync::Barrier;
 use std::thread;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -118,6 +119,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             here,
             all_measured(1_002, 100_000 + 2_000_000, 3_000 + 20, 97_000 + 1_999_980)
         );
+    }),
+    Scenario::new("touch/used_memory", used_memory, |child| {
+        let profile = child.run().exited_with(0).profile();
+        let blocks = TURNS * TIMES * SIZES.len() as u64;
+        let bytes = TURNS * TIMES * SIZES.iter().sum::<usize>() as u64;
+        let one_byte = all_measured(blocks, bytes, blocks, bytes - blocks);
+        assert_eq!(profile.touch_in("written_at_its_begin"), one_byte);
     }),
     Scenario::new("touch/runs", runs, |child| {
         let ended = child.run().exited_with(0);
@@ -524,6 +532,54 @@ fn threads() {
     thread::spawn(move || blocks.into_iter().for_each(Block::free))
         .join()
         .expect("joins");
+}
+
+const SIZES: [usize; 10] = [3, 10, 16, 17, 40, 64, 65, 200, 1_000, 4_096];
+const TIMES: u64 = 20;
+const TURNS: u64 = 4;
+
+#[inline(never)]
+fn written_everywhere(bytes: usize) {
+    let mut block = Block::new(bytes);
+    block.write(0, bytes);
+    block.free();
+}
+
+#[inline(never)]
+fn written_at_its_begin(bytes: usize) {
+    let mut block = Block::new(bytes);
+    block.write(0, 1);
+    block.free();
+}
+
+/// Blocks where others were that held nothing of the pattern: of a site that one thread uses, at
+/// first with larger blocks than it had before, then without; and once a second thread uses it, by
+/// turns.
+fn used_memory() {
+    let _profiler = Profiler::new_heap();
+    let turns = Barrier::new(2);
+    thread::scope(|scope| {
+        for own in 0..2 {
+            let turns = &turns;
+            scope.spawn(move || {
+                for turn in 0..TURNS {
+                    if turn % 2 == own {
+                        use_again();
+                    }
+                    turns.wait();
+                }
+            });
+        }
+    });
+}
+
+fn use_again() {
+    for _ in 0..TIMES {
+        for bytes in SIZES {
+            written_everywhere(bytes);
+            written_at_its_begin(bytes);
+        }
+    }
 }
 
 #[inline(never)]
