@@ -107,7 +107,7 @@ pub(super) fn resolve(
         }
         is_readable.set(is_readable.get() && !stream.is_broken());
         if search.is_over() || !leads_elsewhere {
-            return is_readable.get().then_some(()).ok_or(Packed);
+            return packed_unless(is_readable.get());
         }
     }
     let info = load(gimli::SectionId::DebugInfo);
@@ -123,7 +123,14 @@ pub(super) fn resolve(
         progress.reach_unit(header);
         search.read_unit(&dwarf, header, Some(&headers));
     }
-    is_readable.get().then_some(()).ok_or(Packed)
+    packed_unless(is_readable.get())
+}
+
+fn packed_unless(is_readable: bool) -> Result<(), Packed> {
+    match is_readable {
+        true => Ok(()),
+        false => Err(Packed),
+    }
 }
 
 fn with_info<'a>(
