@@ -1,7 +1,6 @@
 //! Firefox Profiler, through its command line program: the same code reads and sums up files there.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -16,10 +15,11 @@ use crate::error::ViewerError;
 /// Firefox Profiler with a file loaded, as a server of its own; ended when this is dropped.
 #[derive(Debug)]
 pub struct Firefox {
+    /// Dropped before the folder that it writes to.
+    server: Server,
     session: TempDir,
     node: PathBuf,
     script: PathBuf,
-    server: Server,
 }
 
 #[derive(Debug)]
@@ -77,14 +77,14 @@ impl Firefox {
             }
             if let Some(status) = ended {
                 let why = format!("Firefox Profiler's server ended: {status}: {log}");
-                return Err(io::Error::other(why).into());
+                return Err(ViewerError::Failed(why));
             }
             if log.contains(LOADED) {
                 return Ok(());
             }
             if Instant::now() > until {
                 let why = format!("Firefox Profiler did not load it in {PATIENCE:?}: {log}");
-                return Err(io::Error::new(io::ErrorKind::TimedOut, why).into());
+                return Err(ViewerError::Failed(why));
             }
             thread::sleep(Duration::from_millis(20));
         }
