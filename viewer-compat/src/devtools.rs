@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -152,6 +154,14 @@ impl Browser {
             json!({ "objectId": object, "files": [file] }),
         )?;
         Ok(())
+    }
+
+    /// A PNG of what is in the window.
+    pub(crate) fn picture(&mut self) -> Result<Vec<u8>, ViewerError> {
+        let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }))?;
+        STANDARD
+            .decode(answer["data"].as_str().unwrap_or_default())
+            .map_err(|error| ViewerError::Failed(format!("a broken picture: {error}")))
     }
 
     /// A command of the protocol, and its answer.

@@ -1,8 +1,6 @@
 use std::fs;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::devtools::Browser;
@@ -103,13 +101,7 @@ impl DhatViewer {
             within(&used["width"], picture.max_width),
             within(&used["height"], picture.max_height),
         )?;
-        let answer = self
-            .browser
-            .call("Page.captureScreenshot", json!({ "format": "png" }))?;
-        let base64 = answer["data"].as_str().unwrap_or_default();
-        STANDARD
-            .decode(base64)
-            .map_err(|error| ViewerError::Failed(format!("a broken picture: {error}")))
+        self.browser.picture()
     }
 
     fn select_metric(&mut self, label: &str) -> Result<(), ViewerError> {

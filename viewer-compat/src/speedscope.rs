@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -150,11 +148,6 @@ impl Speedscope {
                  window.dispatchEvent(new KeyboardEvent(type, { key: '2', bubbles: true }));
              new Promise(next => setTimeout(next, 500))",
         )?;
-        let answer = self
-            .browser
-            .call("Page.captureScreenshot", json!({ "format": "png" }))?;
-        STANDARD
-            .decode(answer["data"].as_str().unwrap_or_default())
-            .map_err(|error| ViewerError::Failed(format!("a broken picture: {error}")))
+        self.browser.picture()
     }
 }

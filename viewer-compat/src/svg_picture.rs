@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::devtools::Browser;
@@ -35,8 +33,5 @@ pub fn svg_picture(svg: &Path, width: u32) -> Result<Vec<u8>, ViewerError> {
         return Err(ViewerError::Refused(format!("its height is {height}")));
     };
     resize(&mut browser, height)?;
-    let answer = browser.call("Page.captureScreenshot", json!({ "format": "png" }))?;
-    STANDARD
-        .decode(answer["data"].as_str().unwrap_or_default())
-        .map_err(|error| ViewerError::Failed(format!("a broken picture: {error}")))
+    browser.picture()
 }
