@@ -78,7 +78,7 @@ impl Engine {
     /// interrupted their holder.
     pub(crate) fn may_lock(&self) -> bool {
         match current() {
-            Current::None => true,
+            Current::None | Current::Ours => true,
             Current::InTransit => false,
             // SAFETY: this thread's own block.
             Current::Block(thread) => unsafe { thread.as_ref() }.gate.load(Relaxed) == 0,

@@ -73,6 +73,7 @@ impl Engine {
                 self.in_transit.count(operation);
                 None
             }
+            Current::Ours => None,
         }
     }
 

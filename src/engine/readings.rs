@@ -4,7 +4,7 @@ use crate::clock::{self, Moment};
 use crate::crash_file::CRASH_FILE;
 use crate::engine::control::{self, Control};
 use crate::engine::gatekeeper::thread_ended;
-use crate::engine::thread::{Current, Registry, Thread, current, gate};
+use crate::engine::thread::{Current, Registry, Thread, current, gate, set_current};
 use crate::engine::{Engine, RunSettings, thread_end};
 use crate::exact;
 use crate::record::book::Book;
@@ -27,11 +27,16 @@ impl Engine {
         work()
     }
 
+    /// Records nothing of this thread, from now to its end.
+    pub(crate) fn leave_out_this_thread() {
+        set_current(Current::Ours);
+    }
+
     pub(super) fn this_thread(&'static self) -> Option<NonNull<Thread>> {
         match current() {
             Current::Block(thread) => Some(thread),
             Current::None => self.adopt_thread(),
-            Current::InTransit => None,
+            Current::InTransit | Current::Ours => None,
         }
     }
 

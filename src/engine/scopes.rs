@@ -72,7 +72,7 @@ fn is_in_scope() -> bool {
     match current() {
         // SAFETY: this thread's own block, of which a cell is read.
         Current::Block(thread) => unsafe { thread.as_ref() }.scope.get() != 0,
-        Current::None | Current::InTransit => false,
+        Current::None | Current::InTransit | Current::Ours => false,
     }
 }
 

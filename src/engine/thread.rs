@@ -189,14 +189,15 @@ impl Refused {
 }
 
 thread_local! {
-    /// This thread's block, null, or [`IN_TRANSIT`]. Const and without a
+    /// This thread's block, null, [`IN_TRANSIT`] or [`OURS`]. Const and without a
     /// destructor, so that it can be read at any time of a thread's life
     /// without allocating.
     static CURRENT: Cell<*mut Thread> = const { Cell::new(null_mut()) };
 }
 
-/// An address that no block has.
+/// Addresses that no block has.
 const IN_TRANSIT: *mut Thread = std::ptr::without_provenance_mut(1);
+const OURS: *mut Thread = std::ptr::without_provenance_mut(2);
 
 /// Whether this thread has a block.
 #[derive(Clone, Copy, Debug)]
@@ -204,6 +205,9 @@ pub(crate) enum Current {
     None,
     /// It is getting one, or giving it back.
     InTransit,
+    /// It never has one: a thread of the profiler's, of which nothing is recorded, and which is none
+    /// of those that peaks are divided among.
+    Ours,
     Block(NonNull<Thread>),
 }
 
@@ -212,7 +216,7 @@ impl Current {
     pub(crate) fn as_ptr(self) -> *mut Thread {
         match self {
             Self::Block(thread) => thread.as_ptr(),
-            Self::None | Self::InTransit => null_mut(),
+            Self::None | Self::InTransit | Self::Ours => null_mut(),
         }
     }
 }
@@ -221,7 +225,7 @@ impl Current {
 #[inline(always)]
 pub(crate) fn current_block() -> Option<NonNull<Thread>> {
     let current = CURRENT.get();
-    if current.addr() <= IN_TRANSIT.addr() {
+    if current.addr() <= OURS.addr() {
         return None;
     }
     NonNull::new(current)
@@ -232,6 +236,7 @@ pub(crate) fn current() -> Current {
     let current = CURRENT.get();
     match NonNull::new(current) {
         Some(_) if current == IN_TRANSIT => Current::InTransit,
+        Some(_) if current == OURS => Current::Ours,
         Some(thread) => Current::Block(thread),
         None => Current::None,
     }
@@ -241,6 +246,7 @@ pub(crate) fn set_current(current: Current) {
     CURRENT.set(match current {
         Current::None => null_mut(),
         Current::InTransit => IN_TRANSIT,
+        Current::Ours => OURS,
         Current::Block(thread) => thread.as_ptr(),
     });
 }

@@ -1,13 +1,15 @@
 //! The thread that does what a run asks for beside the program: snapshots on a
 //! signal, windows by the clock. There is none unless one of these is asked for. It
-//! sleeps until there is something to do, takes no signals of the program's, and what it
-//! allocates is left out of the profile.
+//! sleeps until there is something to do, takes no signals of the program's, and is none of
+//! the threads that are recorded.
 
 use super::reading::save_running;
 use super::{print_line, while_running};
 use crate::alloc::ENGINE;
 use crate::capture::module_map;
+use crate::engine::Engine;
 use crate::errno;
+use std::ffi::c_void;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
@@ -63,11 +65,50 @@ pub(super) fn start(tasks: Tasks) -> Result<(), String> {
     if let Some(signal) = tasks.signal {
         listen(signal)?;
     }
-    without_signals(|| {
-        let thread = std::thread::Builder::new().name("heapledger".into());
-        let spawned = thread.spawn(move || ENGINE.ignoring(|| run(tasks, wishes)));
-        spawned.map(drop).map_err(|error| error.to_string())
-    })
+    without_signals(|| start_thread(Box::new(Work { tasks, wishes })))
+}
+
+#[derive(Debug)]
+struct Work {
+    tasks: Tasks,
+    wishes: i32,
+}
+
+/// Not the standard library's: its threads allocate before they come to what they are for, which
+/// would stand in the profile.
+fn start_thread(work: Box<Work>) -> Result<(), String> {
+    let work = Box::into_raw(work);
+    let mut thread = std::mem::MaybeUninit::uninit();
+    // SAFETY: default attributes, and a function that takes what it is given.
+    let failure = unsafe {
+        libc::pthread_create(
+            thread.as_mut_ptr(),
+            std::ptr::null(),
+            thread_start,
+            work.cast(),
+        )
+    };
+    if failure != 0 {
+        // SAFETY: no thread has taken it.
+        drop(unsafe { Box::from_raw(work) });
+        return Err(std::io::Error::from_raw_os_error(failure).to_string());
+    }
+    // SAFETY: made just now, and never joined.
+    unsafe {
+        let thread = thread.assume_init();
+        libc::pthread_setname_np(thread, c"heapledger".as_ptr());
+        libc::pthread_detach(thread);
+    }
+    Ok(())
+}
+
+extern "C" fn thread_start(work: *mut c_void) -> *mut c_void {
+    Engine::leave_out_this_thread();
+    // SAFETY: of `start_thread`, for this thread alone.
+    let Work { tasks, wishes } = *unsafe { Box::from_raw(work.cast::<Work>()) };
+    // A panic has said what it has to say, and ends no more than this thread.
+    let _ = std::panic::catch_unwind(|| run(tasks, wishes));
+    std::ptr::null_mut()
 }
 
 /// The thread's life: to the end of the process.
