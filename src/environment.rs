@@ -1,6 +1,7 @@
 //! The variable `HEAPLEDGER`: a run of any program that has the allocator's line,
 //! without a change to it.
 
+use crate::process;
 use crate::profiler::{Profiler, ProfilerBuilder, start_from_environment};
 use crate::report::output::{Format, Output};
 use crate::touch::Touch;
@@ -24,9 +25,7 @@ extern "C" fn at_start() {
     let Some(text) = std::env::var_os(VARIABLE) else {
         return;
     };
-    // SAFETY: asks for a number.
-    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
-        // A program with more rights than its caller does not write where that one says.
+    if process::has_more_rights_than_its_caller() {
         return;
     }
     let settings = match text.to_str() {

@@ -31,6 +31,16 @@ pub(crate) fn thread_number() -> u64 {
     u64::from(std::process::id()) << 32 | (thread & 0xFFFF_FFFF)
 }
 
+/// Whether this is a set-user-ID program or the like: it does not write where its environment says.
+pub(crate) fn has_more_rights_than_its_caller() -> bool {
+    // SAFETY: asks for a number.
+    #[cfg(target_os = "linux")]
+    return unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    // SAFETY: ask for numbers.
+    #[cfg(not(target_os = "linux"))]
+    return unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() };
+}
+
 /// Does `work`, in which this thread writes to files and pipes that may be full or closed, without
 /// the signals that would end the process for it.
 pub(crate) fn surviving_writes<T>(work: impl FnOnce() -> T) -> T {

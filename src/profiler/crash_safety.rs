@@ -4,6 +4,7 @@
 use crate::capture::module_map::{self, BuildId, Module};
 use crate::clock::Moment;
 use crate::crash_file::CRASH_FILE;
+use crate::process;
 use crate::report::save;
 use serde::{Deserialize, Serialize};
 use std::os::fd::IntoRawFd;
@@ -52,6 +53,15 @@ impl From<AboutModule> for Module {
             is_loaded: true,
         }
     }
+}
+
+/// Makes every run of the process crash-safe, for whoever starts it and cannot change it.
+const VARIABLE: &str = "HEAPLEDGER_CRASH_SAFE";
+
+pub(super) fn is_asked_from_outside() -> bool {
+    let value = std::env::var_os(VARIABLE);
+    value.is_some_and(|value| value != "0" && !value.is_empty())
+        && !process::has_more_rights_than_its_caller()
 }
 
 /// Makes the file for the run that is about to start, beside `profile`.

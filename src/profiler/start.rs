@@ -2,7 +2,8 @@
 
 use super::end::{EndedRun, Target, finish_when_the_process_ends};
 use super::{
-    PHASE, PLUMBING_FRAMES, Phase, Profiler, ProfilerBuilder, Run, exact, helper, print_line,
+    PHASE, PLUMBING_FRAMES, Phase, Profiler, ProfilerBuilder, Run, crash_safety, exact, helper,
+    print_line,
 };
 use crate::alloc::ENGINE;
 use crate::capture::back_end::BackEnd;
@@ -37,7 +38,9 @@ impl ProfilerBuilder {
     }
 
     /// Starts the run, and tells what is wrong with it.
-    fn begin(self) -> Result<(), AlreadyRunning> {
+    fn begin(mut self) -> Result<(), AlreadyRunning> {
+        // A testing run has no place for a file.
+        self.crash_safe |= !self.testing && crash_safety::is_asked_from_outside();
         let missing = self.missing();
         let frame_pointers = self.frame_pointers;
         let tasks = helper::Tasks {

@@ -95,6 +95,30 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             only_the_crash_file(child, |ended| ended.killed_by(libc::SIGABRT));
         },
     ),
+    Scenario::new(
+        "deaths/asked_from_outside",
+        || dies(|| by_signal(libc::SIGKILL)),
+        |child| {
+            let asked = |child: Child, value| child.variable("HEAPLEDGER_CRASH_SAFE", value).run();
+            let ended = asked(child, "0").killed_by(libc::SIGKILL);
+            assert!(ended.files().is_empty(), "{:?}", ended.files());
+            let child = Child::of("deaths/asked_from_outside");
+            known(&recovered(&asked(child, "1").killed_by(libc::SIGKILL)));
+        },
+    ),
+    Scenario::new("deaths/safety_costs_no_exactness", in_peace, |child| {
+        // The thread that it takes allocates nothing that is recorded, and is none of the program's.
+        let plain = child.run().exited_with(0);
+        let safe = Child::of("deaths/safety_costs_no_exactness").argument("safe");
+        let safe = safe.run().exited_with(0);
+        assert_eq!(safe.summaries(), plain.summaries());
+        assert_eq!(
+            safe.our_lines().len(),
+            plain.our_lines().len(),
+            "{}",
+            safe.stderr
+        );
+    }),
     Scenario::new("deaths/orderly", orderly, |child| {
         let ended = child.run().exited_with(3);
         assert_eq!(ended.files(), ["dhat-heap.json"], "no crash file is left");
@@ -265,6 +289,13 @@ fn double_panic() {
     }
     let _panics = PanicsToo;
     panic!("the program's own panic");
+}
+
+fn in_peace() {
+    let _profiler = Profiler::builder().crash_safe(argument() == "safe").build();
+    // Until the thread lives, and has noted that.
+    thread::sleep(Duration::from_millis(300));
+    known_blocks();
 }
 
 fn orderly() {
