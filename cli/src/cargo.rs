@@ -1,5 +1,6 @@
 //! `cargo heapledger`: profiles the project that one stands in.
 
+mod crash_files;
 mod exact;
 mod init;
 mod main_function;
@@ -26,6 +27,9 @@ pub(crate) enum Arguments {
         after_help = "From nothing to a flame graph, in the folder of a project:
   cargo heapledger init         # adds the dependency and two lines, after showing them
   cargo heapledger run --open   # builds, runs, and opens the report
+
+A program that Ctrl-C or a crash ends has its profile, too (HEAPLEDGER_CRASH_SAFE=0 leaves that out, with
+the thread that it needs).
 
 Exit codes: that of the program or test, 2 if something else could not be done."
     )]

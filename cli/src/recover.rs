@@ -23,6 +23,16 @@ pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result
         None => path.with_extension("recovered.json"),
     };
     // Before the target is touched: what is wrong with the crash file is told as such.
+    let profile = profile(path)?;
+    output::write(&target, |sink| sink.write_all(&profile))?;
+    if target.as_os_str() != "-" {
+        writeln!(out, "{}", target.display())?;
+    }
+    Ok(())
+}
+
+/// The profile that a crash file becomes, as a DHAT file.
+pub(crate) fn profile(path: &Path) -> Result<Vec<u8>> {
     let mut profile = Vec::new();
     heapledger::recover(path, &Format::Dhat, &mut profile).map_err(|error| {
         let what = match error {
@@ -31,9 +41,5 @@ pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result
         };
         Failure::of_path(path, what)
     })?;
-    output::write(&target, |sink| sink.write_all(&profile))?;
-    if target.as_os_str() != "-" {
-        writeln!(out, "{}", target.display())?;
-    }
-    Ok(())
+    Ok(profile)
 }

@@ -3,8 +3,10 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use support::{printed, read_page};
@@ -65,16 +67,20 @@ impl Project {
     }
 
     /// `cargo heapledger …`, as cargo starts it.
-    fn heapledger(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_cargo-heapledger"))
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-heapledger"));
+        command
             .arg("heapledger")
             .args(arguments)
             .current_dir(self.root())
             .env("CARGO_TARGET_DIR", &self.target)
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env_remove("RUSTFLAGS")
-            .output()
-            .unwrap()
+            .env_remove("RUSTFLAGS");
+        command
+    }
+
+    fn heapledger(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 
     fn init(&self) -> String {
@@ -219,6 +225,41 @@ fn exact_counts_by_one_word_more() {
     let top: Value = serde_json::from_str(&top).unwrap();
     assert_eq!(top["rows"][0]["total_bytes"], 1000, "{top}");
     assert_eq!(top["rows"][0]["value"], 100, "{top}");
+}
+
+/// A server is ended by Ctrl-C, which its terminal sends to all in the foreground.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_ctrl_c_ends_has_a_profile() {
+    let project = Project::new("server");
+    let source = "fn serve(answers: &mut Vec<String>) {\n    answers.push(\"answer\".repeat(100));\n}\n\nfn main() {\n    let mut answers = Vec::new();\n    serve(&mut answers);\n    println!(\"serving\");\n    loop {\n        std::thread::park();\n    }\n}\n";
+    fs::write(project.root().join("src/main.rs"), source).unwrap();
+    project.init();
+    let mut server = project.command(&["run", "--profile", "dev"]);
+    let mut server = server
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(server.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "serving\n");
+    let interrupt = format!("kill -INT -{}", server.id());
+    let sent = Command::new("sh").args(["-c", &interrupt]).status();
+    assert!(sent.unwrap().success());
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("did not come to its end"), "{rest}");
+    assert!(
+        rest.contains("server::serve (") && rest.contains("600  "),
+        "{rest}"
+    );
+    assert!(project.root().join(after(&rest, "Report:")).exists());
+    let left = fs::read_dir(project.root()).unwrap();
+    let mut left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(!left.any(|name| name.ends_with(".crash")));
 }
 
 #[test]

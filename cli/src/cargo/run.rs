@@ -5,12 +5,16 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use clap::Args;
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 use super::project::{self, Package, Project};
-use super::{Build, exact, init, written};
+use super::{Build, crash_files, exact, init, written};
 use crate::failure::{Failure, Result};
 use crate::terminal::escaped;
 use crate::{load, output, report, top, view};
@@ -111,11 +115,15 @@ fn profile(
     if verb == "run" && std::env::var_os(VARIABLE).is_none() && !package.starts_a_profiler() {
         command.env(VARIABLE, "out=dhat-heap.json");
     }
+    if std::env::var_os(crash_files::VARIABLE).is_none() {
+        command.env(crash_files::VARIABLE, "1");
+    }
     out.flush()?;
     let start = SystemTime::now();
-    let status = command.status();
-    let status = status.map_err(|error| Failure::new(format!("cannot run cargo: {error}")))?;
-    let files = written::since(start, &folders(package, &project));
+    let status = to_its_end(&mut command)?;
+    let folders = folders(package, &project);
+    crash_files::recover(start, &folders, out)?;
+    let files = written::since(start, &folders);
     tell(&files, &folder, build.open, out)?;
     if files.is_empty() && status.success() {
         return Err(Failure::new(
@@ -124,6 +132,16 @@ fn profile(
         ));
     }
     Ok(exit_code(status))
+}
+
+/// Ctrl-C is the program's as long as it runs; what is to be told of it comes after.
+fn to_its_end(command: &mut Command) -> Result<ExitStatus> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_default(SIGINT, Arc::clone(&is_over))
+        .map_err(|error| Failure::new(format!("cannot wait for Ctrl-C: {error}")))?;
+    let status = command.status();
+    is_over.store(true, Ordering::SeqCst);
+    status.map_err(|error| Failure::new(format!("cannot run cargo: {error}")))
 }
 
 /// Where profiles go unless a program says otherwise, and where tests put theirs.

@@ -10,6 +10,14 @@ const FIRST_KEY: &str = "\"dhatFileVersion\"";
 
 /// Profiles in these folders that are new since the time, the latest last.
 pub(super) fn since(start: SystemTime, folders: &[PathBuf]) -> Vec<PathBuf> {
+    let mut files = changed_since(start, folders);
+    files
+        .retain(|path| path.extension().is_some_and(|ending| ending == "json") && is_profile(path));
+    files
+}
+
+/// Files in these folders that have changed since the time, the latest last.
+pub(super) fn changed_since(start: SystemTime, folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut found: Vec<(SystemTime, PathBuf)> = Vec::new();
     for folder in folders {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -17,10 +25,6 @@ pub(super) fn since(start: SystemTime, folders: &[PathBuf]) -> Vec<PathBuf> {
             let changed = fs::metadata(&path).and_then(|about| about.modified());
             if let Ok(changed) = changed
                 && changed >= start
-                && path
-                    .extension()
-                    .is_some_and(|extension| extension == "json")
-                && is_profile(&path)
                 && !found.iter().any(|(_, known)| is_same(known, &path))
             {
                 found.push((changed, path));
