@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 mod sampled;
 
-/// The one static of the crate: everything that is recorded.
+/// Everything that is recorded hangs off this static.
 pub(crate) static ENGINE: Engine = Engine::new();
 
 /// A global allocator that records what passes through it, while a

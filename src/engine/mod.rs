@@ -1,6 +1,6 @@
 //! Where operations meet the tables: who may enter, how a thread gets its
-//! block, how a reading stops the world. Everything hangs off one [`Engine`],
-//! the crate's one static.
+//! block, how a reading stops the world. Everything that is recorded hangs off
+//! one [`Engine`], a static.
 //!
 //! **The gate.** An operation marks its thread busy, then looks at the control
 //! word; a reader changes the control word, then looks at all threads' marks.

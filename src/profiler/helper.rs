@@ -1,5 +1,5 @@
 //! The thread that does what a run asks for beside the program: snapshots on a
-//! signal, windows by the clock. There is none unless one of these is asked for. It
+//! signal, windows by the clock, notes in the crash file. There is none unless one of these is asked for. It
 //! sleeps until there is something to do, takes no signals of the program's, and is none of
 //! the threads that are recorded.
 
