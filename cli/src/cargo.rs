@@ -28,8 +28,8 @@ pub(crate) enum Arguments {
   cargo heapledger init         # adds the dependency and two lines, after showing them
   cargo heapledger run --open   # builds, runs, and opens the report
 
-A program that Ctrl-C or a crash ends has its profile, too (HEAPLEDGER_CRASH_SAFE=0 leaves that out, with
-the thread that it needs).
+A program that Ctrl-C or a crash ends has its profile, too. HEAPLEDGER_CRASH_SAFE=0 leaves that
+out, and the thread that it takes.
 
 Exit codes: that of the program or test, 2 if something else could not be done."
     )]

@@ -263,6 +263,82 @@ fn what_ctrl_c_ends_has_a_profile() {
 }
 
 #[test]
+fn projects_of_several_packages() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write(
+        "Cargo.toml",
+        "[workspace]\nmembers = [\"shop\", \"parts\"]\nresolver = \"3\"\n",
+    );
+    for (name, more) in [("shop", "default-run = \"shop\"\n"), ("parts", "")] {
+        let text =
+            format!("[package]\nname = {name:?}\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}");
+        write(&format!("{name}/Cargo.toml"), &text);
+    }
+    let main = "fn main() {\n    println!();\n}\n";
+    write("shop/src/main.rs", main);
+    write("shop/src/bin/stock.rs", main);
+    write("parts/src/lib.rs", "");
+    write("parts/examples/wheel.rs", main);
+    let lock = fs::read_to_string(repository().join("Cargo.lock")).unwrap();
+    write("Cargo.lock", &lock);
+    let said = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_cargo-heapledger"))
+            .arg("heapledger")
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let refused = |arguments: &[&str], part: &str| {
+        let (code, text) = said(arguments);
+        assert!(
+            code == Some(2) && text.contains(part),
+            "{arguments:?}: {text}"
+        );
+    };
+    // The only package with programs, and of those the one that cargo would run.
+    let path = repository();
+    let path = path.to_str().unwrap();
+    let (code, text) = said(&["init", "--yes", "--path", path]);
+    assert!(
+        code == Some(0) && text.contains("shop/src/main.rs"),
+        "{text}"
+    );
+    // Another package's profiler is not its own, and what a library's example needs is no part of the library.
+    refused(
+        &["run", "--example", "wheel"],
+        "parts does not use heapledger yet: `cargo heapledger init --example wheel`",
+    );
+    let (code, text) = said(&["init", "--yes", "--example", "wheel", "--path", path]);
+    assert!(
+        code == Some(0) && text.contains("cargo heapledger run --example wheel --open"),
+        "{text}"
+    );
+    let manifest = fs::read_to_string(folder.path().join("parts/Cargo.toml")).unwrap();
+    assert!(
+        manifest.contains("[dev-dependencies]\nheapledger"),
+        "{manifest}"
+    );
+    refused(
+        &["init", "--package", "parts"],
+        "parts has no program, only a library",
+    );
+    refused(&["init", "--bin", "stick"], "there are several packages");
+    refused(
+        &["init", "--package", "shop", "--bin", "stick"],
+        "it has shop, stock",
+    );
+    refused(&["test"], "choose one by --package: parts, shop");
+}
+
+#[test]
 fn help_is_all_the_documentation_it_takes() {
     let help = Command::new(env!("CARGO_BIN_EXE_cargo-heapledger"))
         .args(["heapledger", "--help"])

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::Build;
 use super::main_function;
-use super::project::{self, Package, Project};
+use super::project::{self, Package, Project, Wanted};
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::terminal::escaped;
@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// The program to profile
     #[arg(long, value_name = "NAME")]
     bin: Option<String>,
+    /// The example to profile
+    #[arg(long, value_name = "NAME", conflicts_with = "bin")]
+    example: Option<String>,
     /// The package, in a workspace of several
     #[arg(long, short, value_name = "NAME")]
     package: Option<String>,
@@ -35,29 +38,45 @@ pub(crate) struct Options {
 
 impl Options {
     /// As of a run that finds nothing to profile with.
-    pub(super) fn of_run(build: &Build, bin: Option<&str>) -> Options {
+    pub(super) fn of_run(build: &Build, wanted: &Wanted<'_>) -> Options {
+        let name = wanted.name.map(str::to_owned);
+        let (bin, example) = match wanted.is_example() {
+            true => (None, name),
+            false => (name, None),
+        };
         Options {
-            bin: bin.map(str::to_owned),
+            bin,
+            example,
             package: build.package.clone(),
             manifest_path: build.manifest_path.clone(),
             path: None,
             yes: false,
         }
     }
+
+    fn wanted(&self) -> Wanted<'_> {
+        match &self.example {
+            Some(name) => Wanted::example(name),
+            None => Wanted::bin(self.bin.as_deref()),
+        }
+    }
 }
 
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
     let project = Project::read(options.manifest_path.as_deref())?;
-    let package = project.package(options.package.as_deref())?;
-    let source_path = &package.program(options.bin.as_deref())?.src_path;
+    let wanted = options.wanted();
+    let package = project.package(options.package.as_deref(), &wanted)?;
+    let source_path = &package.program(&wanted)?.src_path;
+    let words = wanted.words(options.package.as_deref());
+    let run = escaped(&format!("cargo heapledger run{words}")).to_string();
     let source =
         fs::read_to_string(source_path).map_err(|error| Failure::of_path(source_path, error))?;
     let has_lines = source.contains("heapledger::Profiler");
-    let has_dependency = package.depends_on_heapledger();
+    let has_dependency = package.depends_on_heapledger(&wanted);
     if has_lines && has_dependency {
         writeln!(
             out,
-            "{} has heapledger already: `cargo heapledger run`",
+            "{} has heapledger already: `{run}`",
             escaped(&package.name)
         )?;
         return Ok(());
@@ -96,6 +115,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
     if !has_dependency {
         let status = project::cargo()
             .args(add_arguments(options, package))
+            .arg("--quiet")
             .status();
         if !status.is_ok_and(|status| status.success()) {
             return Err(Failure::new(
@@ -106,12 +126,15 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
     if !has_lines {
         replace(source_path, &changed)?;
     }
-    writeln!(out, "Done. Now: cargo heapledger run --open")?;
+    writeln!(out, "Done. Now: {run} --open")?;
     Ok(())
 }
 
 fn add_arguments(options: &Options, package: &Package) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["add".into(), "heapledger".into()];
+    if options.example.is_some() {
+        arguments.push("--dev".into());
+    }
     if let Some(path) = &options.path {
         arguments.extend(["--path".into(), path.into()]);
     }

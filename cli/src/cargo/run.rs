@@ -13,7 +13,7 @@ use clap::Args;
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 
-use super::project::{self, Package, Project};
+use super::project::{self, Package, Project, Wanted};
 use super::{Build, crash_files, exact, init, written};
 use crate::failure::{Failure, Result};
 use crate::terminal::escaped;
@@ -59,60 +59,53 @@ pub(crate) struct TestOptions {
 }
 
 pub(crate) fn run(options: &RunOptions, out: &mut dyn Write) -> Result<ExitCode> {
-    let (verb, target) = match (&options.bin, &options.example, &options.test) {
-        (Some(name), ..) => ("run", vec!["--bin", name]),
-        (_, Some(name), _) => ("run", vec!["--example", name]),
-        (.., Some(name)) => ("test", vec!["--test", name]),
-        (None, None, None) => ("run", Vec::new()),
+    let wanted = match (&options.example, &options.test) {
+        (Some(name), _) => Wanted::example(name),
+        (_, Some(name)) => Wanted::test(Some(name)),
+        (None, None) => Wanted::bin(options.bin.as_deref()),
     };
-    profile(
-        verb,
-        &target,
-        &options.build,
-        options.bin.as_deref(),
-        &options.arguments,
-        out,
-    )
+    profile(&wanted, false, &options.build, &options.arguments, out)
 }
 
 pub(crate) fn test(options: &TestOptions, out: &mut dyn Write) -> Result<ExitCode> {
-    let target = match &options.test {
-        Some(name) => vec!["--test", name],
-        None if options.lib => vec!["--lib"],
-        None => Vec::new(),
-    };
+    let wanted = Wanted::test(options.test.as_deref());
     profile(
-        "test",
-        &target,
+        &wanted,
+        options.lib,
         &options.build,
-        None,
         &options.arguments,
         out,
     )
 }
 
 fn profile(
-    verb: &str,
-    target: &[&str],
+    wanted: &Wanted<'_>,
+    lib: bool,
     build: &Build,
-    bin: Option<&str>,
     arguments: &[OsString],
     out: &mut dyn Write,
 ) -> Result<ExitCode> {
     let mut project = Project::read(build.manifest_path.as_deref())?;
-    if !project.has_profiler() {
-        offer(&project, build, bin, out)?;
+    let package = project.package(build.package.as_deref(), wanted)?;
+    if !project.has_profiler(package) {
+        offer(package, build, wanted, out)?;
         project = Project::read(build.manifest_path.as_deref())?;
     }
-    let package = project.package(build.package.as_deref())?;
+    let package = project.package(build.package.as_deref(), wanted)?;
     let folder = project.target_directory.join("heapledger");
-    let mut command = cargo_command(verb, target, build, &project, &folder)?;
+    let mut command = cargo_command(wanted, build, &project, &folder)?;
+    if lib {
+        command.arg("--lib");
+    }
     command.args(["--package", &package.name]);
     if !arguments.is_empty() {
         command.arg("--").args(arguments);
     }
     // A program with the allocator and no profiler of its own is told from outside.
-    if verb == "run" && std::env::var_os(VARIABLE).is_none() && !package.starts_a_profiler() {
+    if !wanted.is_test()
+        && std::env::var_os(VARIABLE).is_none()
+        && !package.starts_a_profiler(wanted)
+    {
         command.env(VARIABLE, "out=dhat-heap.json");
     }
     if std::env::var_os(crash_files::VARIABLE).is_none() {
@@ -126,10 +119,7 @@ fn profile(
     let files = written::since(start, &folders);
     tell(&files, &folder, build.open, out)?;
     if files.is_empty() && status.success() {
-        return Err(Failure::new(
-            "the program ended and wrote no profile here: does its main function begin with \
-             `let _profiler = heapledger::Profiler::new_heap();`?",
-        ));
+        return Err(Failure::new(no_profile(build, wanted)));
     }
     Ok(exit_code(status))
 }
@@ -144,6 +134,22 @@ fn to_its_end(command: &mut Command) -> Result<ExitStatus> {
     status.map_err(|error| Failure::new(format!("cannot run cargo: {error}")))
 }
 
+/// What a program lacks that has the crate, and recorded nothing.
+fn no_profile(build: &Build, wanted: &Wanted<'_>) -> String {
+    let advice = match wanted.is_test() {
+        true => TEST_LINES.to_owned(),
+        false => format!(
+            "`cargo heapledger init{}` adds what it needs",
+            wanted.words(build.package.as_deref())
+        ),
+    };
+    format!("the program ended and wrote no profile here: {advice}")
+}
+
+/// What tests need.
+const TEST_LINES: &str = "a test needs the line `#[global_allocator] static ALLOC: heapledger::Alloc = heapledger::Alloc;`, \
+                          and in it `let _profiler = heapledger::Profiler::new_heap();`";
+
 /// Where profiles go unless a program says otherwise, and where tests put theirs.
 fn folders(package: &Package, project: &Project) -> Vec<PathBuf> {
     vec![
@@ -156,16 +162,15 @@ fn folders(package: &Package, project: &Project) -> Vec<PathBuf> {
 
 /// A build folder of its own, so that switching between this and other builds compiles nothing anew.
 fn cargo_command(
-    verb: &str,
-    target: &[&str],
+    wanted: &Wanted<'_>,
     build: &Build,
     project: &Project,
     folder: &Path,
 ) -> Result<Command> {
     let mut command = project::cargo();
     command
-        .arg(verb)
-        .args(target)
+        .arg(if wanted.is_test() { "test" } else { "run" })
+        .args(wanted.arguments())
         .args(["--profile", &build.profile]);
     if let Some(path) = &build.manifest_path {
         command.arg("--manifest-path").arg(path);
@@ -195,17 +200,22 @@ fn cargo_command(
 }
 
 /// On a terminal one is asked, and need not know of `init`.
-fn offer(project: &Project, build: &Build, bin: Option<&str>, out: &mut dyn Write) -> Result<()> {
-    let package = project.package(build.package.as_deref())?;
-    if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
-        let what = format!(
-            "{} does not use heapledger yet: `cargo heapledger init` adds the dependency and two lines",
-            package.name
-        );
-        return Err(Failure::new(what));
+fn offer(package: &Package, build: &Build, wanted: &Wanted<'_>, out: &mut dyn Write) -> Result<()> {
+    let is_interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if is_interactive && !wanted.is_test() {
+        return init::run(&init::Options::of_run(build, wanted), out);
     }
-    let options = init::Options::of_run(build, bin);
-    init::run(&options, out)
+    let advice = match wanted.is_test() {
+        true => format!("`cargo add --dev heapledger`; {TEST_LINES}"),
+        false => format!(
+            "`cargo heapledger init{}` adds the dependency and two lines",
+            wanted.words(build.package.as_deref())
+        ),
+    };
+    Err(Failure::new(format!(
+        "{} does not use heapledger yet: {advice}",
+        package.name
+    )))
 }
 
 fn tell(files: &[PathBuf], folder: &Path, open: bool, out: &mut dyn Write) -> Result<()> {
