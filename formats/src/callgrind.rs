@@ -15,6 +15,7 @@ use crate::Error;
 use crate::frame::Frame;
 use crate::metric::Metric;
 use crate::model::{Counts, Module, Profile};
+use crate::text;
 
 /// Nothing can be chosen as yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,8 +180,7 @@ impl Texts {
 
 /// The format has no escapes, and leading spaces are no part of a name.
 fn one_line(text: &str) -> String {
-    let text = text.replace(|c: char| c.is_control(), " ");
-    text.trim().to_owned()
+    text::one_line(text).trim().to_owned()
 }
 
 struct Writer<W: Write> {

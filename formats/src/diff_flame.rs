@@ -10,6 +10,7 @@ use crate::folded;
 use crate::limits;
 use crate::metric::Metric;
 use crate::model::Profile;
+use crate::text::one_line;
 
 /// Which profile the widths are of. What it does not have is not seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,8 @@ pub struct Options {
 /// Writes the difference of two profiles.
 ///
 /// # Errors
-/// Those of `out`, and [`Error::NoSuchMetric`] if either has no such figure.
+/// Those of `out`, [`Error::NoSuchMetric`] if either has no such figure, and [`Error::TooLarge`] where
+/// a sum is beyond 64 bits.
 pub fn write(
     before: &Profile,
     after: &Profile,
@@ -47,6 +49,9 @@ pub fn write(
 ) -> Result<(), Error> {
     options.metric.check(before)?;
     options.metric.check(after)?;
+    for profile in [before, after] {
+        flame::check_sum(profile, options.metric)?;
+    }
     let mut stacks: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for (profile, is_after) in [(before, false), (after, true)] {
         let fitted = limits::fit(profile, limits::VIEWERS);
@@ -84,7 +89,7 @@ pub fn write(
     picture.negate_differentials = by_before;
     picture.notes = format!(
         "{} of {}; red: more in the second, blue: less",
-        options.metric.title(shown),
+        one_line(&options.metric.title(shown)),
         if by_before {
             "the first profile"
         } else {

@@ -16,6 +16,13 @@ pub enum Error {
         /// What it has.
         available: Vec<Metric>,
     },
+    /// A figure that the format has no place for.
+    TooLarge {
+        /// Of which figure.
+        metric: Metric,
+        /// What was to be written.
+        format: &'static str,
+    },
 }
 
 impl fmt::Display for Error {
@@ -30,6 +37,10 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
+            Self::TooLarge { metric, format } => write!(
+                f,
+                "the profile's {metric} are more than {format} can hold: is the file damaged?"
+            ),
         }
     }
 }
@@ -38,7 +49,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::NoSuchMetric { .. } => None,
+            Self::NoSuchMetric { .. } | Self::TooLarge { .. } => None,
         }
     }
 }

@@ -35,11 +35,33 @@ const THREADS: [Metric; 4] = [
     Metric::TotalBlocks,
 ];
 
+/// Samples hold 31 bits of weight: so many more than points, at most, are written for large points. They
+/// hold 2 PiB.
+const MAX_MORE_SAMPLES: u64 = 1 << 20;
+
+fn check_weights(profile: &Profile) -> Result<(), Error> {
+    for metric in THREADS {
+        let mut more = profile
+            .points
+            .iter()
+            .map(|point| metric.of(&point.counts) / u64::from(i32::MAX.unsigned_abs()));
+        let sum = more.try_fold(0, u64::checked_add);
+        if sum.is_none_or(|sum| sum > MAX_MORE_SAMPLES) {
+            return Err(Error::TooLarge {
+                metric,
+                format: "Firefox's profile",
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Writes a profile.
 ///
 /// # Errors
-/// Those of `out`.
+/// Those of `out`, and [`Error::TooLarge`] where a figure needs more samples than a browser takes.
 pub fn write(profile: &Profile, options: &Options, out: impl Write) -> Result<(), Error> {
+    check_weights(profile)?;
     let fitted = limits::fit(profile, limits::VIEWERS);
     let profile = &*fitted.profile;
     let mut json = serde_json::to_value(Writer::new(profile, options).written())?;
@@ -272,6 +294,17 @@ mod tests {
             .iter()
             .map(|n| n.as_i64().unwrap())
             .sum()
+    }
+
+    #[test]
+    fn a_figure_of_too_many_samples_is_refused() {
+        let mut profile = sample::heap(&[(&["a"], 1)]);
+        profile.points[0].counts.total_blocks = u64::MAX;
+        let error = write(&profile, &Options::default(), Vec::new()).unwrap_err();
+        assert!(
+            error.to_string().contains("total-blocks are more than"),
+            "{error}"
+        );
     }
 
     #[test]

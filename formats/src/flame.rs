@@ -9,6 +9,7 @@ use crate::folded;
 use crate::limits;
 use crate::metric::Metric;
 use crate::model::Profile;
+use crate::text::one_line;
 
 /// Stands for a `;` in a name on the way through inferno, which cuts stacks at semicolons. A private
 /// character, so that no name has it.
@@ -28,9 +29,10 @@ pub struct Options {
 /// Writes a profile.
 ///
 /// # Errors
-/// Those of `out`, and [`Error::NoSuchMetric`].
+/// Those of `out`, [`Error::NoSuchMetric`], and [`Error::TooLarge`] where the sum is beyond 64 bits.
 pub fn write(profile: &Profile, options: &Options, out: impl Write) -> Result<(), Error> {
     options.metric.check(profile)?;
+    check_sum(profile, options.metric)?;
     let fitted = limits::fit(profile, limits::VIEWERS);
     let folded = folded::Options {
         metric: options.metric,
@@ -45,12 +47,27 @@ pub fn write(profile: &Profile, options: &Options, out: impl Write) -> Result<()
     draw(&mut picture, &lines, out)
 }
 
+/// inferno sums up in 64 bits, and does not tell when they overflow.
+pub(crate) fn check_sum(profile: &Profile, metric: Metric) -> Result<(), Error> {
+    let mut sizes = profile.points.iter().map(|point| metric.of(&point.counts));
+    match sizes.try_fold(0, u64::checked_add) {
+        Some(_) => Ok(()),
+        None => Err(Error::TooLarge {
+            metric,
+            format: "a flame graph",
+        }),
+    }
+}
+
 /// A width that is shown as 0: inferno draws nothing at all if there is none.
 pub(crate) const NEXT_TO_NOTHING: f64 = 1e-9;
 
 /// The line for a profile that has nothing of a metric.
 pub(crate) fn nothing(profile: &Profile, metric: Metric) -> String {
-    format!("[no {}] 1", metric.title(profile))
+    format!(
+        "[no {}] 1",
+        one_line(&metric.title(profile)).replace(';', ":")
+    )
 }
 
 pub(crate) fn picture(
@@ -63,9 +80,9 @@ pub(crate) fn picture(
     if let Some(first) = headline.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    picture.title = title.map_or(headline, str::to_owned);
-    picture.subtitle = (!profile.command.is_empty()).then(|| profile.command.clone());
-    picture.count_name = metric.unit(profile).to_owned();
+    picture.title = one_line(title.unwrap_or(&headline));
+    picture.subtitle = (!profile.command.is_empty()).then(|| one_line(&profile.command));
+    picture.count_name = one_line(metric.unit(profile));
     picture.colors = flamegraph::Palette::Basic(flamegraph::color::BasicPalette::Mem);
     // The same picture for the same profile.
     picture.hash = true;
@@ -142,6 +159,29 @@ mod tests {
             svg,
             drawn(&profile, Metric::TotalBytes),
             "drawn the same again"
+        );
+    }
+
+    #[test]
+    fn names_hold_nothing_that_xml_forbids() {
+        let mut profile = sample::heap(&[(&["a\u{1}\u{fffe}b\u{202e}\u{0}]]>", "<script>"], 12)]);
+        profile.command = "\u{1b}\u{ffff}<b>".into();
+        let svg = drawn(&profile, Metric::TotalBytes);
+        let is_wrong = |c: char| crate::text::is_deceptive(c) && c != '\n';
+        assert!(!svg.contains(is_wrong), "{svg}");
+        assert!(svg.contains("a \\u{fffe}b\\u{202e} ]]&gt;"), "{svg}");
+    }
+
+    #[test]
+    fn a_sum_beyond_64_bits_is_refused() {
+        let mut profile = sample::heap(&[(&["a"], 1), (&["b"], 2)]);
+        profile.points[0].counts.total_bytes = u64::MAX - 2;
+        assert!(drawn(&profile, Metric::TotalBytes).contains("18446744073709551615"));
+        profile.points[0].counts.total_bytes = u64::MAX;
+        let error = write(&profile, &Options::default(), Vec::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the profile's total-bytes are more than a flame graph can hold: is the file damaged?"
         );
     }
 

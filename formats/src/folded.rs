@@ -11,6 +11,7 @@ use crate::frame::Frame;
 use crate::limits;
 use crate::metric::Metric;
 use crate::model::Profile;
+use crate::text;
 
 /// What is written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,14 +82,9 @@ pub(crate) fn lines<'a>(
 /// behind the last space for a count, and a line that begins with `# ` for a comment.
 fn safe(label: &str, semicolon: char) -> String {
     const NO_BREAK_SPACE: &str = "\u{a0}";
-    let mut safe: String = label
-        .trim()
+    let mut safe: String = text::one_line(label.trim())
         .chars()
-        .map(|c| match c {
-            ';' => semicolon,
-            c if c.is_control() => ' ',
-            c => c,
-        })
+        .map(|c| if c == ';' { semicolon } else { c })
         .collect();
     let is_count = |word: &str| word.chars().all(|c| c.is_ascii_digit() || c == '.');
     if let Some(at) = safe.rfind(' ').filter(|at| is_count(&safe[at + 1..])) {

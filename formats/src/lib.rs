@@ -14,6 +14,7 @@ pub mod metric;
 mod calls;
 mod error;
 mod sum;
+pub mod text;
 #[cfg(feature = "callgrind")]
 pub mod callgrind;
 #[cfg(feature = "dhat")]

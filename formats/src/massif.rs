@@ -12,6 +12,7 @@ use crate::frame::Frame;
 use crate::limits;
 use crate::metric::Metric;
 use crate::model::{MomentOfTimeline, Profile};
+use crate::text;
 use crate::timeline;
 
 /// Frames of a stack, from the innermost: massif's own default. `ms_print` calls itself for each.
@@ -90,12 +91,7 @@ fn label(text: &str) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    let one_line = text.chars().map(|c| match c {
-        '#' => '＃',
-        c if c.is_control() => ' ',
-        c => c,
-    });
-    one_line.collect()
+    text::one_line(text).replace('#', "＃")
 }
 
 /// Stacks from the innermost frame, with the bytes of all that begin so.

@@ -8,6 +8,7 @@ mod point;
 mod scalar;
 mod top;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -31,7 +32,7 @@ pub const MAX_HISTOGRAM_BYTES: usize = 1024;
 /// When the path leads to no readable regular file, the file is larger than [`MAX_FILE_BYTES`], or
 /// its text is not a profile.
 pub fn from_path(path: &Path) -> Result<Profile, ReadError> {
-    let mut file = File::open(path).map_err(ReadError::Unreadable)?;
+    let file = File::open(path).map_err(ReadError::Unreadable)?;
     let about = file.metadata().map_err(ReadError::Unreadable)?;
     if about.is_dir() {
         return Err(ReadError::Directory);
@@ -39,13 +40,29 @@ pub fn from_path(path: &Path) -> Result<Profile, ReadError> {
     if about.len() > MAX_FILE_BYTES {
         return Err(ReadError::TooLarge(about.len()));
     }
+    from_reader(file, about.len())
+}
+
+/// Enough to see that something is no profile.
+const START: u64 = 4096;
+
+/// Reads what a pipe holds, or an unpacked file; `length` is how much is expected, or 0.
+///
+/// # Errors
+///
+/// As soon as it cannot be a profile, when it does not end within [`MAX_FILE_BYTES`], or when its text
+/// is not a profile.
+pub fn from_reader(mut input: impl Read, length: u64) -> Result<Profile, ReadError> {
     // A pipe has no length, and a file may grow while it is read: both end at the limit too.
-    let mut text = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1);
-    let read = file
-        .by_ref()
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut text);
-    read.map_err(ReadError::Unreadable)?;
+    let length = length.min(MAX_FILE_BYTES);
+    let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+    for limit in [START, MAX_FILE_BYTES + 1 - START] {
+        let read = input.by_ref().take(limit).read_to_end(&mut text);
+        read.map_err(ReadError::Unreadable)?;
+        if !text.trim_ascii_start().is_empty() {
+            error::refuse_other_formats(&text)?;
+        }
+    }
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(ReadError::TooLarge(text.len() as u64));
     }
@@ -69,11 +86,26 @@ pub fn from_path(path: &Path) -> Result<Profile, ReadError> {
 pub fn from_slice(text: &[u8]) -> Result<Profile, ReadError> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     error::refuse_other_formats(text)?;
+    let text = readable(text);
     let parts = Parts::default();
-    let mut json = serde_json::Deserializer::from_slice(text);
+    let mut json = serde_json::Deserializer::from_str(&text);
     let read = parts.read(&mut json).and_then(|()| json.end());
-    read.map_err(|error| ReadError::from_json(&error, text, &parts.place))?;
+    read.map_err(|error| ReadError::from_json(&error, text.as_bytes(), &parts.place))?;
     parts.into_profile()
+}
+
+/// Valgrind writes names and arguments as the bytes that they are. Each that is no part of a character
+/// becomes `?`, so that what follows stays where it is.
+fn readable(text: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut readable = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        readable.push_str(chunk.valid());
+        readable.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    Cow::Owned(readable)
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl Sampled {
             name: metric.title(profile),
             unit,
             start_value: 0,
-            end_value: weights.iter().sum(),
+            end_value: weights.iter().copied().fold(0, u64::saturating_add),
             samples,
             weights,
         }

@@ -122,6 +122,8 @@ fn byte_of(error: &serde_json::Error, text: &[u8]) -> usize {
     (line_start + error.column().saturating_sub(1)).min(text.len())
 }
 
+const UTF_16: &str = "it is text in UTF-16: save it in UTF-8";
+
 /// A JSON reader would say "expected value": here is what people really hand over.
 pub(super) fn refuse_other_formats(text: &[u8]) -> Result<(), ReadError> {
     let start = text.iter().position(|byte| !byte.is_ascii_whitespace());
@@ -129,8 +131,14 @@ pub(super) fn refuse_other_formats(text: &[u8]) -> Result<(), ReadError> {
         return Err(ReadError::NotJson("the file is empty".into()));
     };
     let what = match &text[start..] {
+        [b'{', 0, ..] => UTF_16.into(),
         [b'{', ..] => return Ok(()),
         [0x1f, 0x8b, ..] => "it is compressed: unpack it with gunzip first".into(),
+        [0x28, 0xb5, 0x2f, 0xfd, ..]
+        | [0xfd, b'7', b'z', ..]
+        | [b'B', b'Z', b'h', ..]
+        | [b'P', b'K', 3, 4, ..] => "it is compressed: unpack it first".into(),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, b'{', ..] => UTF_16.into(),
         [0x7f, b'E', b'L', b'F', ..] => "it is a program; run it to get its profile".into(),
         [first, ..] => format!(
             "a DHAT file starts with `{{`, and byte {start} is 0x{first:02x}: was it written by a DHAT-style profiler?"

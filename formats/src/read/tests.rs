@@ -168,6 +168,10 @@ fn other_files() {
     assert_eq!(error(b" \n"), "not JSON: the file is empty");
     assert!(error(b"\x1f\x8b\x08").contains("gunzip"));
     assert!(error(b"\x7fELF\x02").contains("it is a program"));
+    assert!(error(b"PK\x03\x04").contains("unpack it first"));
+    for utf_16 in [&b"\xff\xfe{\0"[..], b"\xfe\xff\0{", b"{\0\n\0", b"\0{\0\n"] {
+        assert!(error(utf_16).contains("UTF-16"), "{utf_16:?}");
+    }
     assert!(error(b"[1]").contains("byte 0 is 0x5b"));
     assert!(error(b"{\"a\": 1}").starts_with("dhatFileVersion: the key is missing"));
     assert!(error(b"{\"dhatFileVersion\": 1").contains("is of version 1"));
@@ -177,6 +181,40 @@ fn other_files() {
     let mut more = sample().to_string();
     more.push_str(" {}");
     assert!(error(more.as_bytes()).contains("trailing characters"));
+}
+
+/// As Valgrind writes arguments that are no UTF-8.
+#[test]
+fn bytes_that_are_no_text() {
+    let text = sample().to_string();
+    let (before, after) = text.split_once("app").unwrap();
+    let bytes = [before.as_bytes(), b"a\xff\xc3p\xc3\xbc", after.as_bytes()].concat();
+    let profile = from_slice(&bytes).unwrap();
+    assert_eq!(profile.command, "a??pü ü");
+    let wrong = [before.as_bytes(), b"\xff\", x", after.as_bytes()].concat();
+    let ReadError::Invalid { offset, .. } = from_slice(&wrong).unwrap_err() else {
+        panic!("no place");
+    };
+    assert_eq!(offset, wrong.iter().position(|&byte| byte == b'x'));
+}
+
+/// What never ends is read no further than what shows that it is no profile.
+#[test]
+fn pipes() {
+    struct Endless(u64);
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.0 += buffer.len() as u64;
+            assert!(self.0 < 1 << 20, "reads on");
+            buffer.fill(0);
+            Ok(buffer.len())
+        }
+    }
+    let error = from_reader(Endless(0), 0).unwrap_err();
+    assert!(matches!(error, ReadError::NotJson(_)), "{error}");
+    let text = format!("{}{}", " ".repeat(9000), sample());
+    let profile = from_reader(text.as_bytes(), 0).unwrap();
+    assert_eq!(profile.points.len(), 2);
 }
 
 #[test]
