@@ -90,7 +90,11 @@ short-lived-blocks, reallocs, copied-bytes, allocator-ns; a file has those that 
   heapledger diff before.json after.json --by total-blocks
   heapledger diff before.json after.json --format markdown >> $GITHUB_STEP_SUMMARY
   heapledger diff before.json after.json --fail-over 5%   # exit code 1 if it grew by more
-  heapledger diff before.json after.json --flame change.svg")]
+  heapledger diff before.json after.json --flame change.svg
+  heapledger diff <(zcat before.json.gz) after.json
+
+JSON: by, totals {figure: {before, after}}, all_changes (number of sites that differ),
+changes [{name, before, after, before_blocks, after_blocks}], the largest change first.")]
     Diff(#[command(flatten)] diff::Options),
     /// Make one profile of many processes' profiles
     #[command(after_help = "Example:
@@ -136,7 +140,7 @@ Names come from the program's own files, which the crash file tells: recover wha
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct File {
-    /// The profile, a DHAT file of version 2
+    /// The profile, a DHAT file of version 2, may be compressed with gzip; `-` for standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) path: PathBuf,
 }

@@ -1,5 +1,6 @@
 //! `convert` and `flame`: a profile as what other programs open.
 
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use heapledger_formats::{
     Error, callgrind, dhat, firefox, flame, folded, massif, pprof, speedscope,
 };
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::load;
 use crate::output;
 
@@ -83,8 +84,11 @@ impl Format {
 }
 
 pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result<()> {
+    let target = target(path, options.output.as_deref(), options.to.extension())?;
+    if !matches!(options.to, Format::Dhat) {
+        refuse_loss(path, &target)?;
+    }
     let profile = load::profile(path)?;
-    let target = target(path, options.output.as_deref(), options.to.extension());
     output::write(&target, |sink| options.to.write(&profile, options.by, sink))?;
     output::announce(&target, out)
 }
@@ -106,8 +110,9 @@ pub(crate) struct FlameOptions {
 }
 
 pub(crate) fn run_flame(path: &Path, options: &FlameOptions, out: &mut dyn Write) -> Result<()> {
+    let target = target(path, options.output.as_deref(), "svg")?;
+    refuse_loss(path, &target)?;
     let profile = load::profile(path)?;
-    let target = target(path, options.output.as_deref(), "svg");
     let picture = flame::Options {
         metric: options.by,
         places: options.lines,
@@ -117,7 +122,37 @@ pub(crate) fn run_flame(path: &Path, options: &FlameOptions, out: &mut dyn Write
     output::announce(&target, out)
 }
 
-/// What was asked for, or the file's own path with another extension.
-pub(crate) fn target(path: &Path, asked: Option<&Path>, extension: &str) -> PathBuf {
-    asked.map_or_else(|| path.with_extension(extension), Path::to_owned)
+/// What was asked for, or the file's own path with `extension` in the place of `.json` and `.gz`. Other
+/// ends are kept: `dhat.out.4711` is of another process than `dhat.out.4712`.
+pub(crate) fn target(path: &Path, asked: Option<&Path>, extension: &str) -> Result<PathBuf> {
+    if let Some(asked) = asked {
+        return Ok(asked.to_owned());
+    }
+    if load::is_stream(path) {
+        let what = "is no file to write another one beside: name it with -o";
+        return Err(Failure::of_path(path, what));
+    }
+    let mut target = path.to_owned();
+    for end in ["gz", "json"] {
+        if target
+            .extension()
+            .is_some_and(|own| own.eq_ignore_ascii_case(end))
+        {
+            target.set_extension("");
+        }
+    }
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(extension);
+    Ok(target.with_file_name(name))
+}
+
+/// Fails if the profile itself would be replaced by something that is no profile.
+pub(crate) fn refuse_loss(path: &Path, target: &Path) -> Result<()> {
+    let place = |path: &Path| fs::canonicalize(path).ok();
+    if place(target).is_some_and(|target| target.is_file() && place(path) == Some(target.clone())) {
+        let what = "is the profile itself, which would be lost: name another file with -o";
+        return Err(Failure::of_path(target, what));
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use heapledger_formats::diff_flame::{self, Widths};
 use heapledger_formats::model::Profile;
 
+use crate::convert;
 use crate::failure::{Failure, Result};
 use crate::figures::Figure;
 use crate::load;
@@ -207,6 +208,9 @@ fn write_flame(path: &Path, before: &Profile, after: &Profile, options: &Options
             WidthsOf::After => Widths::After,
         },
     };
+    for profile in [&options.before, &options.after] {
+        convert::refuse_loss(profile, path)?;
+    }
     output::write(path, |sink| {
         diff_flame::write(before, after, &picture, sink)
     })

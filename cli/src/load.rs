@@ -1,10 +1,13 @@
 //! From a path to a profile.
 
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use flate2::read::MultiGzDecoder;
 use heapledger_formats::model::Profile;
-use heapledger_formats::read;
+use heapledger_formats::read::{self, MAX_FILE_BYTES, ReadError};
 use indicatif::ProgressBar;
 
 use crate::failure::{Failure, Result};
@@ -32,7 +35,49 @@ pub(crate) fn profile(path: &Path) -> Result<Profile> {
 
 /// For whoever tells by itself how far it is.
 pub(crate) fn silently(path: &Path) -> Result<Profile> {
-    read::from_path(path).map_err(|error| Failure::of_path(path, error))
+    read(path).map_err(|error| Failure::of_path(path, error))
+}
+
+/// The path that stands for standard input.
+const STDIN: &str = "-";
+
+/// What a file that gzip has written begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// A file, a pipe, or standard input, as it is or compressed with gzip. What is unpacked has the limit
+/// of a plain file.
+fn read(path: &Path) -> std::result::Result<Profile, ReadError> {
+    if path.as_os_str() == STDIN {
+        return unpacked(io::stdin().lock(), 0);
+    }
+    let file = File::open(path).map_err(ReadError::Unreadable)?;
+    let about = file.metadata().map_err(ReadError::Unreadable)?;
+    if about.is_dir() {
+        return Err(ReadError::Directory);
+    }
+    if about.len() > MAX_FILE_BYTES {
+        return Err(ReadError::TooLarge(about.len()));
+    }
+    unpacked(file, about.len())
+}
+
+fn unpacked(mut input: impl Read, length: u64) -> std::result::Result<Profile, ReadError> {
+    let mut start = Vec::new();
+    let read = input.by_ref().take(2).read_to_end(&mut start);
+    read.map_err(ReadError::Unreadable)?;
+    let is_packed = start == GZIP;
+    let whole = Cursor::new(start).chain(input);
+    if is_packed {
+        read::from_reader(MultiGzDecoder::new(BufReader::new(whole)), 0)
+    } else {
+        read::from_reader(whole, length)
+    }
+}
+
+/// Whether the path is standard input's or a pipe's: no place to write something beside.
+pub(crate) fn is_stream(path: &Path) -> bool {
+    path.as_os_str() == STDIN
+        || std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
 }
 
 /// Fails if the profile does not have the figure that was asked for.

@@ -2,6 +2,8 @@
 
 mod table;
 
+use std::collections::HashSet;
+use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -29,7 +31,23 @@ pub(crate) struct Options {
     per_process: bool,
 }
 
+/// A pattern and a name beside it may well mean the same file.
+fn refuse_doubles(files: &[PathBuf]) -> Result<()> {
+    let mut known = HashSet::new();
+    for path in files {
+        let Ok(place) = fs::canonicalize(path) else {
+            continue;
+        };
+        if place.is_file() && !known.insert(place) {
+            let what = "is given twice, and would be counted twice";
+            return Err(Failure::of_path(path, what));
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
+    refuse_doubles(&options.files)?;
     let bar = ProgressBar::new(options.files.len() as u64);
     let style = "{bar:30} {pos}/{len} files, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("a template of indicatif's own"));

@@ -1,10 +1,8 @@
 //! Files that appear whole, or not at all.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
-
-use tempfile::NamedTempFile;
+use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
 use crate::terminal::escaped;
@@ -12,52 +10,145 @@ use crate::terminal::escaped;
 /// The path that stands for standard output.
 const STDOUT: &str = "-";
 
+/// Links that are followed, as many as the system follows.
+const MAX_LINKS: u32 = 40;
+
+/// Where content goes.
+#[derive(Debug)]
+enum Target {
+    Stdout,
+    /// An open file of this process, which gets everything at once, behind what is there.
+    Descriptor(PathBuf),
+    /// A device or a pipe, which gets everything at once.
+    Device(PathBuf),
+    /// A file that is replaced, or made.
+    File(PathBuf),
+}
+
 /// Writes beside `path` and renames, so that nobody sees half a file and a failure leaves what was
-/// there. `-` is standard output, which gets everything at once; a device is written to directly.
+/// there. `-` is standard output, which gets everything at once, as devices and pipes do. A link stays,
+/// and what it leads to is replaced.
 pub(crate) fn write<E: Into<Problem>>(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> std::result::Result<(), E>,
 ) -> Result<()> {
     let content = |sink: &mut dyn Write| content(sink).map_err(Into::into);
-    if path.as_os_str() == STDOUT {
-        let mut whole = Vec::new();
-        content(&mut whole).map_err(|Problem(what)| Failure::new(what))?;
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(&whole)?;
-        return Ok(stdout.flush()?);
-    }
     let fail = |Problem(what)| Failure::of_path(path, format!("cannot write it: {what}"));
-    let about = fs::metadata(path);
-    if about.as_ref().is_ok_and(fs::Metadata::is_dir) {
+    if fs::metadata(path).is_ok_and(|about| about.is_dir()) {
         return Err(Failure::of_path(path, "is a directory: name a file in it"));
     }
-    if about.is_ok_and(|about| !about.is_file()) {
-        let device = fs::OpenOptions::new().write(true).open(path);
-        let mut device = BufWriter::new(device.map_err(|error| fail(error.into()))?);
-        content(&mut device).map_err(fail)?;
-        return device.flush().map_err(|error| fail(error.into()));
+    let mut whole = Vec::new();
+    match target(path).map_err(|error| fail(error.into()))? {
+        Target::Stdout => {
+            content(&mut whole).map_err(|Problem(what)| Failure::new(what))?;
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(&whole)?;
+            Ok(stdout.flush()?)
+        }
+        Target::Descriptor(path) | Target::Device(path) => {
+            content(&mut whole).map_err(fail)?;
+            // A device's end is its beginning.
+            let file = OpenOptions::new().append(true).open(path);
+            file.and_then(|mut file| file.write_all(&whole))
+                .map_err(|error| fail(error.into()))
+        }
+        Target::File(path) => replace(&path, content).map_err(fail),
     }
-    let folder = match path.parent() {
+}
+
+fn target(path: &Path) -> io::Result<Target> {
+    if path.as_os_str() == STDOUT {
+        return Ok(Target::Stdout);
+    }
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if let Some(number) = descriptor(&path) {
+            return Ok(match number.as_str() {
+                "1" => Target::Stdout,
+                _ => Target::Descriptor(path),
+            });
+        }
+        match fs::read_link(&path) {
+            Ok(link) => path = folder_of(&path).join(link),
+            Err(_) => {
+                let is_device = fs::metadata(&path).is_ok_and(|about| !about.is_file());
+                return Ok(if is_device {
+                    Target::Device(path)
+                } else {
+                    Target::File(path)
+                });
+            }
+        }
+    }
+    Err(io::Error::other("too many links"))
+}
+
+/// The number of one of this process's open files, which `/dev/stdout` and `/dev/fd/3` lead to.
+fn descriptor(path: &Path) -> Option<String> {
+    let folder = fs::canonicalize(folder_of(path)).ok()?;
+    let own = Path::new("/proc").join(std::process::id().to_string());
+    let is_own = folder == own.join("fd") || folder == Path::new("/dev/fd");
+    let name = path.file_name()?.to_str()?;
+    (is_own && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.to_owned())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+/// What is new has the rights that a new file has; what was there keeps its own.
+fn replace(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> std::result::Result<(), Problem>,
+) -> std::result::Result<(), Problem> {
+    let about = match fs::metadata(path) {
+        // What may not be written to is not replaced either.
+        Ok(about) => OpenOptions::new()
+            .write(true)
+            .open(path)
+            .map(|_| Some(about))?,
+        Err(_) => None,
     };
-    let file = NamedTempFile::new_in(folder).map_err(|error| fail(error.into()))?;
+    // Not tempfile's own way to open it, which gives rights to nobody else.
+    let file = tempfile::Builder::new()
+        .prefix(".heapledger-")
+        .make_in(folder_of(path), |path| File::create_new(path))?;
+    if let Some(about) = about {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt, fchown};
+            // Only root can, and only root needs to.
+            let _ = fchown(file.as_file(), Some(about.uid()), Some(about.gid()));
+        }
+        file.as_file().set_permissions(about.permissions())?;
+    }
     let mut writer = BufWriter::new(file);
-    content(&mut writer).map_err(fail)?;
-    let file = writer
-        .into_inner()
-        .map_err(|error| fail(error.into_error().into()))?;
-    file.persist(path)
-        .map_err(|error| fail(error.error.into()))?;
+    content(&mut writer)?;
+    let file = writer.into_inner().map_err(|error| error.into_error())?;
+    file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Whether what is written there is written to standard output.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    matches!(target(path), Ok(Target::Stdout))
 }
 
 /// Tells where a file is, unless the output is the file.
 pub(crate) fn announce(path: &Path, out: &mut dyn Write) -> Result<()> {
-    if path.as_os_str() != STDOUT {
+    if !is_stdout(path) {
         writeln!(out, "{}", escaped(&path.display().to_string()))?;
     }
     Ok(())
+}
+
+/// Prints it for programs, in lines.
+pub(crate) fn write_json(value: &impl serde::Serialize, out: &mut dyn Write) -> Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
+    Ok(writeln!(out)?)
 }
 
 /// Why the content could not be made.

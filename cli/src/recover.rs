@@ -25,10 +25,7 @@ pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result
     // Before the target is touched: what is wrong with the crash file is told as such.
     let profile = profile(path)?;
     output::write(&target, |sink| sink.write_all(&profile))?;
-    if target.as_os_str() != "-" {
-        writeln!(out, "{}", target.display())?;
-    }
-    Ok(())
+    output::announce(&target, out)
 }
 
 /// The profile that a crash file becomes, as a DHAT file.

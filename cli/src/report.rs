@@ -49,9 +49,10 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result<()> {
+    let target = convert::target(path, options.output.as_deref(), "html")?;
+    convert::refuse_loss(path, &target)?;
     let profile = load::profile(path)?;
     let page = page(&profile);
-    let target = convert::target(path, options.output.as_deref(), "html");
     output::write(&target, |sink| sink.write_all(page.as_bytes()))?;
     output::announce(&target, out)
 }

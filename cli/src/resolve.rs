@@ -2,7 +2,7 @@
 
 mod debug_file;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use heapledger_formats::dhat;
 use heapledger_formats::frame::Frame;
 use heapledger_formats::model::{Module, Profile};
 
+use crate::convert;
 use crate::failure::{Failure, Result};
 use crate::load;
 use crate::names::{self, file_name};
@@ -53,6 +54,7 @@ fn unnamed<'a>(text: &'a str, is_ours: bool) -> Option<Unnamed<'a>> {
 }
 
 pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result<()> {
+    let target = convert::target(path, options.output.as_deref(), "resolved.json")?;
     let mut profile = load::profile(path)?;
     let files: Vec<DebugFile> = options
         .exe
@@ -101,18 +103,46 @@ pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result
         return Err(Failure::of_path(path, what));
     }
     replace(&mut profile, names);
-    let target = options
-        .output
-        .clone()
-        .unwrap_or_else(|| path.with_extension("resolved.json"));
     let whole = dhat::Options::default();
     output::write(&target, |sink| dhat::write(&profile, &whole, sink))?;
     // Standard output may be the file.
-    if target.as_os_str() != "-" {
+    if !output::is_stdout(&target) {
         let (named, count) = (thousands(named as u128), thousands(count as u128));
         writeln!(out, "{named} of {count} frames without a line have one now")?;
     }
     output::announce(&target, out)
+}
+
+/// How many frames have no name, and what can be done about it.
+pub(crate) fn note(profile: &Profile) -> Option<String> {
+    let is_ours = profile.extension.is_some();
+    let is_nameless = |text: &str| Frame::parse(text).name.starts_with("???");
+    let nameless = profile.frames.iter().filter(|text| is_nameless(text));
+    let mut count = 0;
+    let mut modules: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in nameless {
+        count += 1;
+        if let Some(at) = unnamed(text, is_ours) {
+            *modules.entry(at.module).or_default() += 1;
+        }
+    }
+    if count == 0 {
+        return None;
+    }
+    let mut note = format!(
+        "Frames without a name: {} of {}",
+        thousands(count as u128),
+        // `[root]` is none.
+        thousands(profile.frames.len() as u128 - 1)
+    );
+    if let Some((module, of_module)) = modules.iter().max_by_key(|(_, count)| **count) {
+        let module = file_name(module);
+        note += &format!(
+            ", {} of them in {module}; `heapledger resolve FILE --exe {module}` adds those that a copy of it with symbols has",
+            thousands(*of_module as u128)
+        );
+    }
+    Some(note + ".")
 }
 
 fn nothing_to_name(modules: &HashMap<&str, Option<&DebugFile>>, is_ours: bool) -> String {

@@ -96,7 +96,8 @@ fn print_point(sites: &Sites<'_>, index: usize, out: &mut dyn Write) -> Result<(
             )
         });
         let bound = bound.unwrap_or_default();
-        writeln!(out, "  {:<36}{value}{bound}", figure.title(profile))?;
+        let title = escaped(&figure.title(profile)).to_string();
+        writeln!(out, "  {title:<36}{value}{bound}")?;
     }
     let largest = profile
         .point_extensions

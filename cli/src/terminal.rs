@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use heapledger_formats::text::is_deceptive;
 use unicode_width::UnicodeWidthStr;
 
 /// The text with everything that a terminal would act upon written out: control characters, and
@@ -23,15 +24,6 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
-}
-
-/// Controls, and what Unicode calls formats: marks and overrides of direction, joiners, blanks of no
-/// width, tags.
-fn is_deceptive(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// `1,234,567`.
@@ -71,7 +63,12 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(header: &[&str]) -> Table {
         Table {
-            rows: vec![header.iter().map(|&cell| cell.to_owned()).collect()],
+            rows: vec![
+                header
+                    .iter()
+                    .map(|&cell| escaped(cell).to_string())
+                    .collect(),
+            ],
         }
     }
 
@@ -127,7 +124,7 @@ impl Table {
                 if index > 0 && last {
                     let _ = write!(text, "| {} ", markdown_code(cell));
                 } else {
-                    let _ = write!(text, "| {} ", cell.replace('|', "\\|"));
+                    let _ = write!(text, "| {} ", markdown_text(cell));
                 }
             }
             text.push_str("|\n");
@@ -138,6 +135,21 @@ impl Table {
         }
         text
     }
+}
+
+/// Words, which may be a stranger's name of a unit: nothing in them is Markdown or HTML.
+fn markdown_text(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(
+            character,
+            '|' | '<' | '&' | '`' | '*' | '_' | '[' | ']' | '!' | '\\' | '~' | '@' | ':'
+        ) {
+            plain.push('\\');
+        }
+        plain.push(character);
+    }
+    plain
 }
 
 /// A name as code: nothing in it is Markdown or HTML any more. Its cell's bars are escaped, since a
@@ -174,6 +186,17 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!((signed(-1000), signed(12)), ("-1,000".into(), "+12".into()));
         assert_eq!((percent(1, 8), percent(0, 0)), ("12.5%".into(), "-".into()));
+    }
+
+    #[test]
+    fn a_unit_of_a_stranger_is_text() {
+        let table = Table::new(&["<b>\u{1b}|x", "[a](b)"]);
+        let plain = anstream::adapter::strip_str(&table.to_text()).to_string();
+        assert_eq!(plain, "<b>\\u{1b}|x  [a](b)\n");
+        assert_eq!(
+            table.to_markdown(),
+            "| \\<b>\\\\u{1b}\\|x | \\[a\\](b) |\n|---:|:---|\n"
+        );
     }
 
     #[test]

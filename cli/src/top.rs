@@ -1,6 +1,6 @@
 //! `top`: the totals, and who has most.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
@@ -13,6 +13,8 @@ use crate::failure::{Failure, Result};
 use crate::figures::Figure;
 use crate::load;
 use crate::notes;
+use crate::output;
+use crate::resolve;
 use crate::sites::{Grouping, Sites};
 use crate::terminal::{Table, escaped, percent, thousands};
 
@@ -97,6 +99,9 @@ pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result
         return print_json(&profile, options, &rows, out);
     }
     print_totals(&profile, out)?;
+    if let Some(note) = resolve::note(&profile) {
+        writeln!(out, "{}", escaped(&note))?;
+    }
     print_table(&sites, options.by, options.group, options.limit, out)
 }
 
@@ -249,18 +254,29 @@ fn print_processes(
     Ok(())
 }
 
+/// What `--json` prints. Sums may be beyond 64 bits, which a `serde_json::Value` cannot hold.
+#[derive(Debug, Serialize)]
+struct Json<'a> {
+    command: &'a str,
+    pid: u32,
+    mode: &'static str,
+    by: String,
+    totals: BTreeMap<String, u128>,
+    rows: &'a [Row],
+}
+
 fn print_json(
     profile: &Profile,
     options: &Options,
     rows: &[Row],
     out: &mut dyn Write,
 ) -> Result<()> {
-    let totals: serde_json::Map<String, serde_json::Value> = Metric::of_profile(profile)
+    let totals: BTreeMap<String, u128> = Metric::of_profile(profile)
         .into_iter()
         .filter(|metric| !matches!(metric, Metric::MaxBytes | Metric::MaxBlocks))
         .map(|metric| {
             let sum = sum(profile, |counts| metric.of(counts));
-            (metric.to_string(), serde_json::json!(sum))
+            (metric.to_string(), sum)
         })
         .collect();
     let mode = match profile.mode {
@@ -268,10 +284,13 @@ fn print_json(
         Mode::AdHoc => "ad-hoc",
         Mode::Copy => "copy",
     };
-    let json = serde_json::json!({
-        "command": profile.command, "pid": profile.pid, "mode": mode, "by": options.by.to_string(),
-        "totals": totals, "rows": rows,
-    });
-    writeln!(out, "{json:#}")?;
-    Ok(())
+    let json = Json {
+        command: &profile.command,
+        pid: profile.pid,
+        mode,
+        by: options.by.to_string(),
+        totals,
+        rows,
+    };
+    output::write_json(&json, out)
 }

@@ -1,12 +1,15 @@
 //! The comparison as a table, as Markdown, as JSON.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use heapledger_formats::metric::Metric;
 use heapledger_formats::model::Profile;
+use serde::Serialize;
 
 use super::{Change, Format, Options};
 use crate::failure::Result;
+use crate::output;
 use crate::terminal::{Table, percent, signed, thousands};
 
 /// What is compared of the whole.
@@ -18,6 +21,22 @@ const SUMS: [(Metric, &str); 6] = [
     (Metric::EndBytes, "at the end, bytes"),
     (Metric::EndBlocks, "at the end, blocks"),
 ];
+
+/// What `--format json` prints; docs/companion.md tells it.
+#[derive(Debug, Serialize)]
+struct Json<'a> {
+    by: String,
+    totals: BTreeMap<String, Pair>,
+    /// Of which those that `--limit` lets through are in `changes`.
+    all_changes: usize,
+    changes: &'a [Change],
+}
+
+#[derive(Debug, Serialize)]
+struct Pair {
+    before: u128,
+    after: u128,
+}
 
 fn sum(profile: &Profile, metric: Metric) -> u128 {
     let values = profile
@@ -61,20 +80,21 @@ pub(super) fn print(
     };
     let is_shown = |metric: &Metric| metric.is_in(before) && metric.is_in(after);
     if options.format == Format::Json {
-        let sums: serde_json::Map<String, serde_json::Value> = SUMS
-            .iter()
-            .filter(|(metric, _)| is_shown(metric))
-            .map(|&(metric, _)| {
-                let pair =
-                    serde_json::json!({"before": sum(before, metric), "after": sum(after, metric)});
-                (metric.to_string(), pair)
-            })
-            .collect();
-        let json = serde_json::json!({
-            "by": options.by.to_string(), "totals": sums, "changes": &changes[..shown], "all_changes": changes.len(),
+        let totals = SUMS.iter().filter(|(metric, _)| is_shown(metric));
+        let totals = totals.map(|&(metric, _)| {
+            let pair = Pair {
+                before: sum(before, metric),
+                after: sum(after, metric),
+            };
+            (metric.to_string(), pair)
         });
-        writeln!(out, "{json:#}")?;
-        return Ok(());
+        let json = Json {
+            by: options.by.to_string(),
+            totals: totals.collect(),
+            all_changes: changes.len(),
+            changes: &changes[..shown],
+        };
+        return output::write_json(&json, out);
     }
 
     let mut sums = Table::new(&["before", "after", "change", "", "sum"]);

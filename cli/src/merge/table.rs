@@ -1,12 +1,13 @@
 //! The sum of profiles: grows with distinct stacks, not with files.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use heapledger_formats::frame::Frame;
 use heapledger_formats::model::{
     Counts, Extension, Module, Point, PointExtension, Process, ProcessShare, Profile,
 };
+use serde_json::Value;
 
 /// A process's layout may be drawn anew at each start, so a named place is the same place at any address.
 fn place(text: &str) -> &str {
@@ -33,6 +34,22 @@ pub(super) struct Merged {
     /// While all profiles have it.
     cpu_ns: Option<u64>,
     has_extensions: bool,
+    /// Processes: a merged profile that is merged again is of several.
+    merged: u64,
+    /// Sums of what the profiles tell of `refused` records, and of how far peaks are off.
+    refused: BTreeMap<String, u64>,
+    peak_slack_bytes: u64,
+}
+
+/// As they are called in a file's `exact`.
+const MERGED: &str = "merged_profiles";
+const SLACK: &str = "peak_slack_bytes";
+
+/// Without what a merge adds to it.
+fn command(text: &str) -> &str {
+    text.rsplit_once(" (merged from ")
+        .filter(|(_, rest)| rest.ends_with(" profiles)"))
+        .map_or(text, |(command, _)| command)
 }
 
 fn sample_bytes(profile: &Profile) -> Option<u64> {
@@ -83,6 +100,9 @@ impl Merged {
             modules: Vec::new(),
             processes: Vec::new(),
             has_extensions: false,
+            merged: 0,
+            refused: BTreeMap::new(),
+            peak_slack_bytes: 0,
         }
     }
 
@@ -93,10 +113,27 @@ impl Merged {
         head.end_time = head.end_time.max(profile.end_time);
         head.peak_time = head.peak_time.max(profile.peak_time);
         head.short_lived_below = head.short_lived_below.min(profile.short_lived_below);
-        if head.command != profile.command {
+        if command(&head.command) != command(&profile.command) {
             head.command = "(several programs)".into();
         }
+        let of_exact = |key| {
+            let exact = profile.extension.as_ref()?.exact.as_ref()?;
+            exact.get(key)?.as_u64()
+        };
+        self.merged = self
+            .merged
+            .saturating_add(of_exact(MERGED).unwrap_or(1).max(1));
+        self.peak_slack_bytes = self
+            .peak_slack_bytes
+            .saturating_add(of_exact(SLACK).unwrap_or(0));
         if let Some(extension) = &profile.extension {
+            let refused = extension.refused.iter().filter_map(Value::as_object);
+            for (key, count) in refused.flatten() {
+                if let Some(count) = count.as_u64() {
+                    let sum = self.refused.entry(key.clone()).or_default();
+                    *sum = sum.saturating_add(count);
+                }
+            }
             for module in &extension.modules {
                 if !self.modules.contains(module) {
                     self.modules.push(module.clone());
@@ -229,17 +266,19 @@ impl Merged {
                 profile.point_extensions.push(sum.extension);
             }
         }
-        let files = self.processes.len();
+        let slack = self.peak_slack_bytes;
         profile.extension = Some(Extension {
             version: 1,
             capture: "merged".into(),
             sample_bytes: self.sample_bytes,
             exact: Some(serde_json::json!({
-                "peak": files == 1,
-                "merged_profiles": files,
+                "peak": self.merged == 1 && slack == 0 && self.sample_bytes.is_none(),
+                (MERGED): self.merged,
+                (SLACK): slack,
                 "note": "figures at the peak are sums of what each process had at its own peak",
             })),
             modules: self.modules,
+            refused: (!self.refused.is_empty()).then(|| serde_json::json!(self.refused)),
             cpu_ns: self.cpu_ns,
             processes: if self.per_process {
                 self.processes
@@ -248,8 +287,9 @@ impl Merged {
             },
             ..Extension::default()
         });
-        if files > 1 {
-            profile.command = format!("{} (merged from {files} profiles)", profile.command);
+        if self.merged > 1 {
+            let command = command(&profile.command);
+            profile.command = format!("{command} (merged from {} profiles)", self.merged);
         }
         profile
     }
