@@ -1,6 +1,8 @@
 //! Source paths as they are shown: without the parts that name the machine a
 //! dependency was built on.
 
+use std::path::Path;
+
 /// Cuts what differs from machine to machine off the path of a dependency:
 ///
 /// - `/rustc/<hash>/library/alloc/src/vec/mod.rs` becomes `library/alloc/src/vec/mod.rs`,
@@ -33,9 +35,25 @@ pub(super) fn shorten(path: &str) -> &str {
     path
 }
 
+/// For whoever stands in `folder`: what lies in it is told from there, as compilers do.
+pub(super) fn seen_from<'a>(folder: Option<&Path>, path: &'a str) -> &'a str {
+    let inside = folder.and_then(|folder| Path::new(path).strip_prefix(folder).ok()?.to_str());
+    inside.filter(|inside| !inside.is_empty()).unwrap_or(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_told_from_where_one_stands() {
+        let from = |folder| seen_from(Some(Path::new(folder)), "/home/u/app/src/main.rs");
+        assert_eq!(from("/home/u/app"), "src/main.rs");
+        assert_eq!(from("/home/u/application"), "/home/u/app/src/main.rs");
+        assert_eq!(from("/home/u/app/src/main.rs"), "/home/u/app/src/main.rs");
+        assert_eq!(seen_from(Some(Path::new("/a")), "src/x.rs"), "src/x.rs");
+        assert_eq!(seen_from(None, "/a/x.rs"), "/a/x.rs");
+    }
 
     #[test]
     fn only_machine_dependent_prefixes_are_cut() {

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use super::allocator_time;
 use super::estimate::Intervals;
 use super::frames::{Frame, FrameId, Place};
+use super::paths;
 use super::profile::{Point, Profile};
 use super::trim;
 use super::waste;
@@ -218,7 +219,11 @@ pub(super) fn site_name(profile: &Profile<'_>, point: &Point) -> String {
             function: Some(function),
             place: Place::Source { file, line, .. },
             ..
-        } => format!("{} ({}:{line})", frames.text(function), frames.text(file)),
+        } => {
+            let here = std::env::current_dir().ok();
+            let file = paths::seen_from(here.as_deref(), frames.text(file));
+            format!("{} ({file}:{line})", frames.text(function))
+        }
         Frame::Code {
             function: Some(function),
             place: Place::Module(path),
