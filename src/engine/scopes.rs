@@ -8,7 +8,7 @@ use crate::engine::gatekeeper::thread_ended;
 use crate::engine::own_scope::Usual;
 use crate::engine::reachable::Search;
 use crate::engine::scoped_writes::Before;
-use crate::engine::thread::{Current, Operation, Thread, current};
+use crate::engine::thread::{Operation, Thread, current_block};
 use crate::engine::touching::Contents;
 use crate::engine::{Engine, Inside, Taken, thread_end};
 use crate::record::scope::operations::{Measuring, NewBlock};
@@ -69,11 +69,8 @@ pub(crate) struct TakenBesideScopes {
 /// Whether this thread is in a scope.
 #[inline(always)]
 fn is_in_scope() -> bool {
-    match current() {
-        // SAFETY: this thread's own block, of which a cell is read.
-        Current::Block(thread) => unsafe { thread.as_ref() }.scope.get() != 0,
-        Current::None | Current::InTransit | Current::Ours => false,
-    }
+    // SAFETY: this thread's own block, of which a cell is read.
+    current_block().is_some_and(|thread| unsafe { thread.as_ref() }.scope.get() != 0)
 }
 
 fn token(thread: &Thread) -> ThreadToken {
