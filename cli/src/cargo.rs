@@ -90,6 +90,23 @@ pub(crate) struct Build {
     open: bool,
 }
 
+impl Build {
+    /// As cargo wants to be told.
+    fn feature_arguments(&self) -> Vec<&str> {
+        let mut arguments: Vec<&str> = Vec::new();
+        for features in &self.features {
+            arguments.extend(["--features", features]);
+        }
+        if self.no_default_features {
+            arguments.push("--no-default-features");
+        }
+        if self.all_features {
+            arguments.push("--all-features");
+        }
+        arguments
+    }
+}
+
 pub(crate) fn run(command: &CargoCommand, out: &mut dyn Write) -> Result<ExitCode> {
     match command {
         CargoCommand::Run(options) => run::run(options, out),

@@ -83,9 +83,10 @@ impl Project {
         self.command(arguments).output().unwrap()
     }
 
-    fn init(&self) -> String {
+    fn init(&self, more: &[&str]) -> String {
         let path = repository();
-        let done = self.heapledger(&["init", "--yes", "--path", path.to_str().unwrap()]);
+        let arguments = [&["init", "--yes", "--path", path.to_str().unwrap()], more].concat();
+        let done = self.heapledger(&arguments);
         assert!(done.status.success(), "{done:?}");
         String::from_utf8(done.stdout).unwrap()
     }
@@ -126,9 +127,13 @@ fn two_commands_to_a_flame_graph() {
     );
     assert_eq!(fs::read_to_string(&source).unwrap(), PROGRAM);
 
-    let said = project.init();
+    let said = project.init(&[]);
     assert!(said.contains("cargo heapledger run --open"), "{said}");
-    assert!(project.init().contains("newcomer has heapledger already"));
+    assert!(
+        project
+            .init(&[])
+            .contains("newcomer has heapledger already")
+    );
 
     let run = project.heapledger(&["run", "--profile", "dev"]);
     assert!(run.status.success(), "{run:?}");
@@ -210,7 +215,7 @@ fn exact_counts_by_one_word_more() {
     let project = Project::new("exactly");
     let source = "fn main() {\n    let mut bytes = vec![0_u8; std::hint::black_box(1000)];\n    bytes[..100].fill(7);\n    std::hint::black_box(&bytes);\n}\n";
     fs::write(project.root().join("src/main.rs"), source).unwrap();
-    project.init();
+    project.init(&[]);
     let run = project.heapledger(&["run", "--exact", "--profile", "dev"]);
     assert!(run.status.success(), "{run:?}");
     let said = String::from_utf8(run.stdout).unwrap();
@@ -232,9 +237,10 @@ fn exact_counts_by_one_word_more() {
 #[cfg(target_os = "linux")]
 fn what_ctrl_c_ends_has_a_profile() {
     let project = Project::new("server");
+    // The profiler stays in the project, behind a feature that nobody needs to remember.
     let source = "fn serve(answers: &mut Vec<String>) {\n    answers.push(\"answer\".repeat(100));\n}\n\nfn main() {\n    let mut answers = Vec::new();\n    serve(&mut answers);\n    println!(\"serving\");\n    loop {\n        std::thread::park();\n    }\n}\n";
     fs::write(project.root().join("src/main.rs"), source).unwrap();
-    project.init();
+    project.init(&["--optional"]);
     let mut server = project.command(&["run", "--profile", "dev"]);
     let mut server = server
         .process_group(0)
@@ -243,6 +249,9 @@ fn what_ctrl_c_ends_has_a_profile() {
         .unwrap();
     let mut said = BufReader::new(server.stdout.take().unwrap());
     let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("the feature `heapledger`"), "{line}");
+    line.clear();
     said.read_line(&mut line).unwrap();
     assert_eq!(line, "serving\n");
     let interrupt = format!("kill -INT -{}", server.id());
@@ -335,6 +344,19 @@ fn projects_of_several_packages() {
         &["init", "--package", "shop", "--bin", "stick"],
         "it has shop, stock",
     );
+    // As projects with dhat-rs have it.
+    let features = "[dependencies]\ndhat = { package = \"heapledger\", path = \"PATH\", optional = true }\n[features]\n";
+    let manifest = fs::read_to_string(folder.path().join("shop/Cargo.toml")).unwrap();
+    let manifest = manifest.split("[dependencies]").next().unwrap().to_owned()
+        + &features.replace("PATH", path);
+    write(
+        "shop/Cargo.toml",
+        &(manifest.clone() + "heap = [\"dhat\"]\nheap-exact = [\"dhat\"]\n"),
+    );
+    refused(&["run"], "choose by --features: heap, heap-exact");
+    write("shop/Cargo.toml", &(manifest + "heap = [\"dhat\"]\n"));
+    let (_, text) = said(&["run", "--bin", "shop", "--profile", "nonexistent"]);
+    assert!(text.contains("Building with the feature `heap`"), "{text}");
     refused(&["test"], "choose one by --package: parts, shop");
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     bin: Option<String>,
     /// The example to profile
-    #[arg(long, value_name = "NAME", conflicts_with = "bin")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["bin", "optional"])]
     example: Option<String>,
     /// The package, in a workspace of several
     #[arg(long, short, value_name = "NAME")]
@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Take heapledger from this folder instead of crates.io
     #[arg(long, value_name = "FOLDER")]
     path: Option<PathBuf>,
+    /// Put it behind a feature, `heapledger`, so that it can stay in the project
+    #[arg(long)]
+    optional: bool,
     /// Change without asking
     #[arg(long, short)]
     yes: bool,
@@ -50,6 +53,7 @@ impl Options {
             package: build.package.clone(),
             manifest_path: build.manifest_path.clone(),
             path: None,
+            optional: false,
             yes: false,
         }
     }
@@ -63,7 +67,7 @@ impl Options {
 }
 
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
-    let project = Project::read(options.manifest_path.as_deref())?;
+    let project = Project::read(options.manifest_path.as_deref(), &[])?;
     let wanted = options.wanted();
     let package = project.package(options.package.as_deref(), &wanted)?;
     let source_path = &package.program(&wanted)?.src_path;
@@ -84,7 +88,8 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
     let changed = if has_lines {
         source
     } else {
-        main_function::with_profiler(&source).map_err(|what| Failure::of_path(source_path, what))?
+        main_function::with_profiler(&source, options.optional)
+            .map_err(|what| Failure::of_path(source_path, what))?
     };
 
     let show = |path: &Path| escaped(&path.display().to_string()).to_string();
@@ -104,11 +109,15 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
     }
     if !has_lines {
         writeln!(out, "{}:", show(source_path))?;
-        for line in main_function::ALLOCATOR.trim_end().lines() {
+        let gate = options.optional.then_some(main_function::GATE);
+        let allocator = main_function::ALLOCATOR.trim_end().lines();
+        for line in gate.into_iter().chain(allocator) {
             writeln!(out, "  + {line}")?;
         }
         writeln!(out, "    fn main() {{")?;
-        writeln!(out, "  +     {}", main_function::PROFILER)?;
+        for line in gate.into_iter().chain([main_function::PROFILER]) {
+            writeln!(out, "  +     {line}")?;
+        }
     }
     confirm(options, out)?;
 
@@ -134,6 +143,9 @@ fn add_arguments(options: &Options, package: &Package) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["add".into(), "heapledger".into()];
     if options.example.is_some() {
         arguments.push("--dev".into());
+    }
+    if options.optional {
+        arguments.push("--optional".into());
     }
     if let Some(path) = &options.path {
         arguments.extend(["--path".into(), path.into()]);

@@ -9,10 +9,13 @@ pub(super) const ALLOCATOR: &str =
 /// First in `main`.
 pub(super) const PROFILER: &str = "let _profiler = heapledger::Profiler::new_heap();";
 
-/// The source with both lines in it.
+/// Before each of the two, for a project that has them when asked.
+pub(super) const GATE: &str = "#[cfg(feature = \"heapledger\")]";
+
+/// The source with both lines in it, behind the crate's feature if they are optional.
 ///
 /// Fails, in words for the user, where they cannot simply be added.
-pub(super) fn with_profiler(source: &str) -> Result<String, String> {
+pub(super) fn with_profiler(source: &str, optional: bool) -> Result<String, String> {
     let file =
         syn::parse_file(source).map_err(|error| format!("cannot be read as Rust: {error}"))?;
     if let Some(line) = file.items.iter().find_map(own_allocator) {
@@ -31,10 +34,19 @@ pub(super) fn with_profiler(source: &str) -> Result<String, String> {
     let indent = indent_of(source, main.block.stmts.first());
     let mut changed = String::with_capacity(source.len() + 200);
     changed.push_str(&source[..before]);
+    if optional {
+        changed.push_str(GATE);
+        changed.push('\n');
+    }
     changed.push_str(ALLOCATOR);
     changed.push_str(&source[before..after_brace]);
     changed.push('\n');
     changed.push_str(&indent);
+    if optional {
+        changed.push_str(GATE);
+        changed.push('\n');
+        changed.push_str(&indent);
+    }
     changed.push_str(PROFILER);
     let rest = &source[after_brace..];
     if !rest
@@ -103,7 +115,11 @@ mod tests {
     fn what_cargo_new_writes() {
         let source = "fn main() {\n    println!(\"Hello, world!\");\n}\n";
         let expected = "#[global_allocator]\nstatic ALLOC: heapledger::Alloc = heapledger::Alloc;\n\nfn main() {\n    let _profiler = heapledger::Profiler::new_heap();\n    println!(\"Hello, world!\");\n}\n";
-        assert_eq!(with_profiler(source).unwrap(), expected);
+        assert_eq!(with_profiler(source, false).unwrap(), expected);
+        let gated = expected
+            .replace("#[global", "#[cfg(feature = \"heapledger\")]\n#[global")
+            .replace("    let", "    #[cfg(feature = \"heapledger\")]\n    let");
+        assert_eq!(with_profiler(source, true).unwrap(), gated);
     }
 
     #[test]
@@ -116,7 +132,7 @@ mod tests {
             "\u{feff}fn main() {\r\n    a();\r\n}\r\n",
             "#!/usr/bin/env run\nfn main()\n{\n    a();\n}\n",
         ] {
-            let changed = with_profiler(source).unwrap();
+            let changed = with_profiler(source, false).unwrap();
             let file = syn::parse_file(&changed).unwrap();
             let main = file.items.iter().find_map(|item| match item {
                 Item::Fn(function) if function.sig.ident == "main" => Some(function),
@@ -135,17 +151,17 @@ mod tests {
     fn where_it_cannot_be_done_it_says_so() {
         let own = "mod a {\n    #[global_allocator]\n    static A: Mi = Mi;\n}\nfn main() {}\n";
         assert!(
-            with_profiler(own)
+            with_profiler(own, false)
                 .unwrap_err()
                 .contains("line 2 sets a global allocator")
         );
         assert!(
-            with_profiler("fn other() {}")
+            with_profiler("fn other() {}", false)
                 .unwrap_err()
                 .contains("no function `main`")
         );
         assert!(
-            with_profiler("fn main( {")
+            with_profiler("fn main( {", false)
                 .unwrap_err()
                 .contains("cannot be read as Rust")
         );

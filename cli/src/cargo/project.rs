@@ -1,6 +1,6 @@
 //! What cargo knows of the project.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -38,6 +38,8 @@ pub(super) struct Package {
     targets: Vec<Target>,
     dependencies: Vec<Dependency>,
     default_run: Option<String>,
+    /// What each turns on.
+    features: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,6 +54,9 @@ struct Dependency {
     name: String,
     /// `dev`, `build`, or none of them.
     kind: Option<String>,
+    optional: bool,
+    /// Its name in the package's manifest, where that is another.
+    rename: Option<String>,
 }
 
 /// What is to run, of which kind, by its name if there are several.
@@ -101,7 +106,10 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Of heapledger, and of what has its interface.
+/// Crates that write DHAT files.
+const PROFILERS: [&str; 2] = ["heapledger", "dhat"];
+
+/// Of these crates.
 const PROFILER: &[u8] = b"Profiler::";
 
 /// The program that runs cargo subcommands.
@@ -110,9 +118,12 @@ pub(super) fn cargo() -> Command {
 }
 
 impl Project {
-    pub(super) fn read(manifest_path: Option<&Path>) -> Result<Project> {
+    /// With these features, as arguments for cargo.
+    pub(super) fn read(manifest_path: Option<&Path>, features: &[&str]) -> Result<Project> {
         let mut command = cargo();
-        command.args(["metadata", "--format-version", "1"]);
+        command
+            .args(["metadata", "--format-version", "1"])
+            .args(features);
         if let Some(path) = manifest_path {
             command.arg("--manifest-path").arg(path);
         }
@@ -193,8 +204,7 @@ impl Project {
             waiting.extend(new.map(String::as_str).filter(|&id| known.insert(id)));
         }
         self.packages.iter().any(|package| {
-            ["heapledger", "dhat"].contains(&package.name.as_str())
-                && known.contains(package.id.as_str())
+            PROFILERS.contains(&package.name.as_str()) && known.contains(package.id.as_str())
         })
     }
 
@@ -223,6 +233,28 @@ impl Package {
             };
             dependency.name == "heapledger" && is_seen
         })
+    }
+
+    /// The features by which the package gets a profiler, if it is meant to have one only when asked for.
+    pub(super) fn profiling_features(&self) -> Vec<&str> {
+        let is_gated = |dependency: &&Dependency| {
+            dependency.optional && PROFILERS.contains(&dependency.name.as_str())
+        };
+        let Some(dependency) = self.dependencies.iter().find(is_gated) else {
+            return Vec::new();
+        };
+        let name = dependency.rename.as_ref().unwrap_or(&dependency.name);
+        let turns_it_on = |parts: &[String]| {
+            let mut parts = parts.iter();
+            parts.any(|part| part == name || part.strip_prefix("dep:") == Some(name))
+        };
+        let features = self.features.iter().filter(|(_, parts)| turns_it_on(parts));
+        let mut features: Vec<&str> = features.map(|(feature, _)| feature.as_str()).collect();
+        // That of the dependency's own name is there by itself, and does not turn on what the code asks for.
+        if features.len() > 1 {
+            features.retain(|feature| feature != name);
+        }
+        features
     }
 
     fn has(&self, wanted: &Wanted<'_>) -> bool {

@@ -85,15 +85,41 @@ fn profile(
     arguments: &[OsString],
     out: &mut dyn Write,
 ) -> Result<ExitCode> {
-    let mut project = Project::read(build.manifest_path.as_deref())?;
+    let manifest_path = build.manifest_path.as_deref();
+    let read = |features: &[&str]| Project::read(manifest_path, features);
+    let mut features = build.feature_arguments();
+    let mut project = read(&features)?;
     let package = project.package(build.package.as_deref(), wanted)?;
+    let gates: Vec<String> = package
+        .profiling_features()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     if !project.has_profiler(package) {
-        offer(package, build, wanted, out)?;
-        project = Project::read(build.manifest_path.as_deref())?;
+        match &gates[..] {
+            [] => offer(package, build, wanted, out)?,
+            [gate] => {
+                let shown = escaped(gate);
+                writeln!(
+                    out,
+                    "Building with the feature `{shown}`, which brings the profiler."
+                )?;
+                features.extend(["--features", gate]);
+            }
+            several => {
+                let what = format!(
+                    "{} has a profiler behind several features: choose by --features: {}",
+                    package.name,
+                    several.join(", ")
+                );
+                return Err(Failure::new(what));
+            }
+        }
+        project = read(&features)?;
     }
     let package = project.package(build.package.as_deref(), wanted)?;
     let folder = project.target_directory.join("heapledger");
-    let mut command = cargo_command(wanted, build, &project, &folder)?;
+    let mut command = cargo_command(wanted, build, &features, &project, &folder)?;
     if lib {
         command.arg("--lib");
     }
@@ -164,6 +190,7 @@ fn folders(package: &Package, project: &Project) -> Vec<PathBuf> {
 fn cargo_command(
     wanted: &Wanted<'_>,
     build: &Build,
+    features: &[&str],
     project: &Project,
     folder: &Path,
 ) -> Result<Command> {
@@ -175,15 +202,7 @@ fn cargo_command(
     if let Some(path) = &build.manifest_path {
         command.arg("--manifest-path").arg(path);
     }
-    for features in &build.features {
-        command.args(["--features", features]);
-    }
-    if build.no_default_features {
-        command.arg("--no-default-features");
-    }
-    if build.all_features {
-        command.arg("--all-features");
-    }
+    command.args(features);
     // Lines for frames, and nothing stripped that names them. Cargo calls the profile `dev` by that name.
     let profile = build.profile.to_uppercase().replace('-', "_");
     command.env(format!("CARGO_PROFILE_{profile}_DEBUG"), "line-tables-only");
