@@ -104,14 +104,14 @@ impl Growth {
 
 /// A site in both profiles, or in one.
 #[derive(Debug, serde::Serialize)]
-struct Change {
+pub(crate) struct Change {
     /// As in the later profile that has it.
     name: String,
-    before: u128,
-    after: u128,
+    pub(crate) before: u128,
+    pub(crate) after: u128,
     /// Blocks: of which the figure may be the same, and the number not.
-    before_blocks: u128,
-    after_blocks: u128,
+    pub(crate) before_blocks: u128,
+    pub(crate) after_blocks: u128,
 }
 
 impl Change {
@@ -154,7 +154,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool> {
 }
 
 /// One row for each pair of sites, the largest change first.
-fn changes(before: &Profile, after: &Profile, figure: Figure) -> Vec<Change> {
+pub(crate) fn changes(before: &Profile, after: &Profile, figure: Figure) -> Vec<Change> {
     let (sites_before, sites_after) = (Sites::new(before), Sites::new(after));
     let mut rows: BTreeMap<(Option<String>, Option<String>), Change> = BTreeMap::new();
     for pair in matching::pairs(&sites_before, &sites_after) {

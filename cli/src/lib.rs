@@ -25,6 +25,8 @@ mod notes;
 mod output;
 mod terminal;
 mod failure;
+#[cfg(test)]
+mod hostile_tests;
 
 use std::io::Write;
 use std::process::ExitCode;

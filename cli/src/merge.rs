@@ -16,7 +16,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use crate::failure::{Failure, Result};
 use crate::load;
 use crate::output;
-use table::Merged;
+pub(crate) use table::Merged;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use heapledger::{Format, RecoverError};
 
+use crate::convert;
 use crate::failure::{Failure, Result};
 use crate::output;
 
@@ -22,6 +23,7 @@ pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result
         Some(path) => path.clone(),
         None => path.with_extension("recovered.json"),
     };
+    convert::refuse_loss(path, &target)?;
     // Before the target is touched: what is wrong with the crash file is told as such.
     let profile = profile(path)?;
     output::write(&target, |sink| sink.write_all(&profile))?;

@@ -99,6 +99,92 @@ fn only_the_report_only_for_this_machine() {
     assert!(post.starts_with("HTTP/1.1 405"), "{post}");
 }
 
+/// Whoever sends much, sends slowly or does not read keeps nobody else from the page.
+#[test]
+fn one_client_does_not_stop_another() {
+    let server = Server::start();
+    let whole = format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        server.address
+    );
+    let connect = || TcpStream::connect(&server.address).unwrap();
+    let slow: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut slow = connect();
+            slow.write_all(b"GET / HT").unwrap();
+            slow
+        })
+        .collect();
+    // Many requests, of whose answers nothing is read.
+    let mut deaf = connect();
+    for _ in 0..200 {
+        if deaf
+            .write_all(whole.replace("close", "keep-alive").as_bytes())
+            .is_err()
+        {
+            break;
+        }
+    }
+    assert!(server.ask(&whole).starts_with("HTTP/1.1 200"));
+
+    // A head without an end: it is told so, or cut off, long before a megabyte.
+    let mut endless = connect();
+    endless.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap();
+    let sent = (0..10_000).take_while(|_| endless.write_all(&[b'a'; 10_000]).is_ok());
+    assert!(sent.count() < 10_000);
+
+    for (request, status) in [
+        (
+            whole.replace("\r\nConnection", "\r\nHost: evil\r\nConnection"),
+            "HTTP/1.1 403",
+        ),
+        (whole.replace("GET /", "GET http://evil/"), "HTTP/1.1 404"),
+        (
+            whole
+                .replace("GET", "POST")
+                .replace("close", "close\r\nContent-Length: 5")
+                + "hello",
+            "HTTP/1.1 405",
+        ),
+        (whole.replace("GET", "HEAD"), "HTTP/1.1 200"),
+        ("\0\u{1}\r\n\r\n".into(), "HTTP/1.1 400"),
+        (whole.replace("close", &"a".repeat(20_000)), "HTTP/1.1 431"),
+        (
+            whole.replace("close", &"a\r\nX: ".repeat(100)),
+            "HTTP/1.1 400",
+        ),
+    ] {
+        let answer = server.ask(&request);
+        assert!(answer.starts_with(status), "{request}: {answer}");
+        assert_eq!(
+            answer.contains("<html"),
+            status.ends_with("200") && !request.starts_with("HEAD")
+        );
+    }
+    drop((slow, deaf));
+}
+
+#[test]
+fn a_port_in_use_is_told() {
+    let server = Server::start();
+    let port = server.address.rsplit(':').next().unwrap();
+    let second = support::heapledger([
+        "view".as_ref(),
+        "--no-browser".as_ref(),
+        "--port".as_ref(),
+        port.as_ref(),
+        file("log_before.json").as_os_str(),
+    ]);
+    assert_eq!(second.status.code(), Some(2));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(
+        said.starts_with(&format!(
+            "error: cannot listen on port {port}: Address already in use"
+        )),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_browser_shows_it() {
     let server = Server::start();

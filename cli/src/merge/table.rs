@@ -19,7 +19,7 @@ fn place(text: &str) -> &str {
 }
 
 #[derive(Debug)]
-pub(super) struct Merged {
+pub(crate) struct Merged {
     first: PathBuf,
     /// Everything but points and frames.
     head: Profile,
@@ -68,7 +68,7 @@ struct Sum {
 
 impl Merged {
     /// Nothing yet, to which profiles of this kind can be added.
-    pub(super) fn like(profile: &Profile, path: &Path, per_process: bool) -> Merged {
+    pub(crate) fn like(profile: &Profile, path: &Path, per_process: bool) -> Merged {
         Merged {
             first: path.to_owned(),
             head: Profile {
@@ -107,7 +107,7 @@ impl Merged {
     }
 
     /// Fails if the two count different things.
-    pub(super) fn add(&mut self, profile: &Profile, path: &Path) -> Result<(), String> {
+    pub(crate) fn add(&mut self, profile: &Profile, path: &Path) -> Result<(), String> {
         self.check_kind(profile)?;
         let head = &mut self.head;
         head.end_time = head.end_time.max(profile.end_time);
@@ -232,7 +232,7 @@ impl Merged {
         }
     }
 
-    pub(super) fn into_profile(self) -> Profile {
+    pub(crate) fn into_profile(self) -> Profile {
         let mut profile = self.head;
         profile.frames = self.frames;
         let mut stacks: Vec<(Box<[u32]>, u32)> = self.stacks.into_iter().collect();
