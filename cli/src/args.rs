@@ -27,6 +27,7 @@ pub(crate) enum Command {
   heapledger top dhat-heap.json
   heapledger top dhat-heap.json --by end-bytes          # what was never freed
   heapledger top dhat-heap.json --by short-lived-blocks # what a reused buffer would save
+  heapledger top dhat-heap.json --group own             # lines of the program's own code
   heapledger top dhat-heap.json --group crate --json
 
 Figures: total-bytes, total-blocks, peak-bytes, peak-blocks, end-bytes, end-blocks, max-bytes,

@@ -19,6 +19,7 @@ mod report;
 mod manual;
 mod load;
 mod sites;
+mod code;
 mod figures;
 mod names;
 mod notes;

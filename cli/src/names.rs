@@ -38,12 +38,16 @@ pub(crate) fn crate_of<'a>(frame: &Frame<'a>) -> Option<&'a str> {
 }
 
 /// Whether the function is of the standard library, an allocator or a profiler: not where a decision to
-/// allocate was taken.
-pub(crate) fn is_standard(frame: &Frame<'_>) -> bool {
+/// allocate was taken. Where the standard library's files have `whole_paths`, any other file is none of
+/// them, whatever type a function in it is of: `<alloc::vec::Vec<T> as app::T>::f (src/main.rs:1)`.
+pub(crate) fn is_standard(frame: &Frame<'_>, whole_paths: bool) -> bool {
+    let of_another = |name: &&str| {
+        !(whole_paths && frame.file.is_some() && *name != "__rustc" && STANDARD.contains(name))
+    };
     let owner = frame
         .file
         .and_then(crate_of_file)
-        .or_else(|| crate_of_name(frame.name));
+        .or_else(|| crate_of_name(frame.name).filter(of_another));
     frame
         .module
         .is_some_and(|module| module.contains("vgpreload"))
@@ -70,7 +74,6 @@ pub(crate) fn is_standard_crate(name: &str) -> bool {
 /// `library/alloc/src/string.rs`, `…/registry/src/…/serde-1.0.1/src/lib.rs`, or what dhat-rs leaves of
 /// them: `alloc/src/string.rs`, `serde-1.0.1/src/lib.rs`.
 fn crate_of_file(file: &str) -> Option<&str> {
-    let unix = |separator| move |part: &&str| *part == separator;
     let parts: Vec<&str> = file.split(['/', '\\']).collect();
     if let Some(at) = parts
         .windows(2)
@@ -79,21 +82,54 @@ fn crate_of_file(file: &str) -> Option<&str> {
     {
         return Some(parts[at]);
     }
-    if file.contains("/rust/deps/") {
-        let at = parts.iter().position(unix("deps"))?;
-        return parts.get(at + 1).map(|part| without_version(part));
-    }
-    if parts.get(1) == Some(&"src") && without_version(parts[0]) != parts[0] {
-        return Some(without_version(parts[0]));
-    }
-    let at = parts.iter().position(unix("registry"))?;
-    let package = (parts.get(at + 1) == Some(&"src")).then(|| parts.get(at + 3))??;
-    Some(without_version(package))
+    package_of_registry(&parts)
 }
 
+fn package_of_registry<'a>(parts: &[&'a str]) -> Option<&'a str> {
+    let deps = parts.windows(2).position(|pair| pair == ["rust", "deps"]);
+    let registry = parts
+        .windows(2)
+        .position(|pair| pair == ["registry", "src"]);
+    let at = deps.map(|at| at + 2).or(registry.map(|at| at + 3));
+    if let Some(at) = at {
+        return parts.get(at).map(|part| without_version(part));
+    }
+    let plain = without_version(parts[0]);
+    (parts.len() > 1 && plain != parts[0]).then_some(plain)
+}
+
+/// The package that a file belongs to, where it came from elsewhere: from a registry, from a checkout of
+/// cargo's (by its repository), or from a folder of vendored packages.
+pub(crate) fn package_of_file(file: &str) -> Option<&str> {
+    let parts: Vec<&str> = file.split(['/', '\\']).collect();
+    let checkout = parts
+        .windows(2)
+        .position(|pair| pair == ["git", "checkouts"])
+        .map_or(0, |at| at + 2);
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // `~/.cargo/git/checkouts/<repository>-<16 digits>/<commit>/src/lib.rs`, or what heapledger leaves of it.
+    let of_checkout = || {
+        let (repository, hash) = parts.get(checkout)?.rsplit_once('-')?;
+        let commit = parts.get(checkout + 1)?;
+        (hash.len() == 16 && is_hex(hash) && commit.len() >= 7 && is_hex(commit))
+            .then_some(repository)
+    };
+    let of_vendor = || {
+        let mut folders = parts.windows(3);
+        let package = folders.find(|part| part[0] == "vendor" && part[2] == "src")?;
+        Some(without_version(package[1]))
+    };
+    package_of_registry(&parts)
+        .or_else(of_checkout)
+        .or_else(of_vendor)
+}
+
+/// `serde` of `serde-1.0.1`; `my-2d-game` has no version.
 fn without_version(package: &str) -> &str {
     let is_version = |(at, _): &(usize, &str)| {
-        package[at + 1..].starts_with(|first: char| first.is_ascii_digit())
+        let version = &package[at + 1..];
+        let digits = version.bytes().take_while(u8::is_ascii_digit).count();
+        digits > 0 && version[digits..].starts_with('.')
     };
     package
         .match_indices('-')
@@ -102,7 +138,7 @@ fn without_version(package: &str) -> &str {
 }
 
 /// The first part of a path: `a` of `<a::T as b::U>::f`. `None` for a name that has no path.
-fn crate_of_name(name: &str) -> Option<&str> {
+pub(crate) fn crate_of_name(name: &str) -> Option<&str> {
     let inner = name.trim_start_matches(['<', '&', '*', '[', '(']);
     let inner = inner
         .trim_start_matches("impl ")
@@ -281,7 +317,40 @@ mod tests {
         for (text, owner, standard) in cases {
             let frame = Frame::parse(text);
             assert_eq!(crate_of(&frame), owner, "{text}");
-            assert_eq!(is_standard(&frame), standard, "{text}");
+            assert_eq!(is_standard(&frame, false), standard, "{text}");
+        }
+    }
+
+    #[test]
+    fn packages_of_files() {
+        for (file, package) in [
+            ("serde_json-1.0.154/src/de.rs", Some("serde_json")),
+            ("libz-sys-1.1.9/build/a.rs", Some("libz-sys")),
+            (
+                "/home/u/.cargo/registry/src/index.crates.io-19/syn-2.0.1/src/a.rs",
+                Some("syn"),
+            ),
+            (
+                r"C:\Users\u\.cargo\registry\src\index.crates.io-19\syn-2.0.1\src\a.rs",
+                Some("syn"),
+            ),
+            (
+                "/home/u/.cargo/git/checkouts/app-0123456789abcdef/7c2d1f0/src/lib.rs",
+                Some("app"),
+            ),
+            ("my-lib-0123456789abcdef/7c2d1f0/src/lib.rs", Some("my-lib")),
+            ("vendor/serde/src/lib.rs", Some("serde")),
+            ("/home/u/app/vendor/serde-1.0.1/src/lib.rs", Some("serde")),
+            ("src/main.rs", None),
+            ("my-2d-game/src/main.rs", None),
+            ("/home/u/app-1.2.3/src/main.rs", None),
+            ("library/alloc/src/vec/mod.rs", None),
+            ("src/vendor/acme/mod.rs", None),
+            ("src/vendor.rs", None),
+            ("t.c", None),
+            ("", None),
+        ] {
+            assert_eq!(package_of_file(file), package, "{file}");
         }
     }
 

@@ -23,6 +23,7 @@ const STYLE: &str = include_str!("report/page/page.css");
 const SCRIPT: &str = concat!(
     include_str!("report/page/common.js"),
     include_str!("report/page/data.js"),
+    include_str!("report/page/groups.js"),
     include_str!("report/page/head.js"),
     include_str!("report/page/search.js"),
     include_str!("report/page/tabs.js"),

@@ -1,11 +1,10 @@
 //! The points of a profile, told as people think of them: the function that decided to allocate,
 //! through what, in which file and crate.
 
-use std::collections::HashMap;
-
 use heapledger_formats::frame::Frame;
 use heapledger_formats::model::{Point, Profile};
 
+use crate::code::{self, Code, Known};
 use crate::names;
 
 /// The frames of a profile, taken apart once.
@@ -13,14 +12,15 @@ use crate::names;
 pub(crate) struct Sites<'a> {
     pub(crate) profile: &'a Profile,
     frames: Vec<Parsed<'a>>,
-    /// Inlined functions are named without their crate; others of the same file have it.
-    crates_of_files: HashMap<&'a str, &'a str>,
+    known: Known<'a>,
 }
 
 #[derive(Debug)]
 struct Parsed<'a> {
     frame: Frame<'a>,
     is_standard: bool,
+    code: Code,
+    container: Option<&'static str>,
 }
 
 /// Where the decision was taken.
@@ -37,13 +37,26 @@ pub(crate) struct Site<'a> {
     pub(crate) container: Option<&'static str>,
 }
 
-/// What [`Sites::group_of`] puts together.
+/// All that a group's name depends on: the numbers of a site's frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// See [`Site`].
+    pub(crate) site: Option<u32>,
+    through: Option<u32>,
+    container: Option<&'static str>,
+    /// The innermost frame of the program's own code.
+    pub(crate) own: Option<u32>,
+}
+
+/// What [`Sites::name_of`] puts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Grouping {
     /// Each stack by itself
     Point,
     /// The line that decided to allocate, with what it called
     Site,
+    /// The innermost line of the program's own code that led there
+    Own,
     /// The function that decided to allocate
     Function,
     /// Its crate, or library
@@ -56,31 +69,30 @@ pub(crate) enum Grouping {
 
 impl<'a> Sites<'a> {
     pub(crate) fn new(profile: &'a Profile) -> Sites<'a> {
-        let mut frames: Vec<Parsed<'a>> = profile
+        let frames: Vec<Frame<'a>> = profile
             .frames
             .iter()
-            .map(|text| {
-                let frame = Frame::parse(text);
-                let is_standard = names::is_standard(&frame);
-                Parsed { frame, is_standard }
-            })
+            .map(|text| Frame::parse(text))
             .collect();
-        let mut crates_of_files = HashMap::new();
-        for parsed in &frames {
-            if let (Some(file), Some(owner)) = (parsed.frame.file, names::crate_of(&parsed.frame)) {
-                crates_of_files.entry(file).or_insert(owner);
-            }
-        }
-        // What was inlined is named without its crate, and dhat-rs cuts paths off: `push (src/vec/mod.rs:1)`.
-        for parsed in &mut frames {
-            let owner = parsed.frame.file.and_then(|file| crates_of_files.get(file));
-            parsed.is_standard |= names::crate_of(&parsed.frame).is_none()
+        let known = Known::of(&frames);
+        let parsed = |frame: &Frame<'a>| {
+            let owner = frame.file.and_then(|file| known.crates_of_files.get(file));
+            // What was inlined is named without its crate, and dhat-rs cuts paths off: `push (src/vec/mod.rs:1)`.
+            let is_of_standard_file = !known.whole_paths
+                && names::crate_of(frame).is_none()
                 && owner.is_some_and(|owner| names::is_standard_crate(owner));
-        }
+            let is_standard = is_of_standard_file || names::is_standard(frame, known.whole_paths);
+            Parsed {
+                frame: *frame,
+                is_standard,
+                code: known.code(frame, is_standard),
+                container: names::container_of(frame),
+            }
+        };
         Sites {
             profile,
-            frames,
-            crates_of_files,
+            frames: frames.iter().map(parsed).collect(),
+            known,
         }
     }
 
@@ -92,40 +104,93 @@ impl<'a> Sites<'a> {
         self.frames[number as usize].is_standard
     }
 
-    pub(crate) fn site(&self, point: &Point) -> Site<'a> {
+    pub(crate) fn code(&self, number: u32) -> Code {
+        self.frames[number as usize].code
+    }
+
+    /// The place in a point's stack of the innermost frame of the program's own code.
+    pub(crate) fn own_depth(&self, point: &Point) -> Option<usize> {
         let stack = self.profile.stack(point);
-        let own = stack.iter().position(|&number| !self.is_standard(number));
-        let depth = own.unwrap_or(0);
+        stack
+            .iter()
+            .position(|&number| self.code(number) == Code::Own)
+    }
+
+    pub(crate) fn key(&self, point: &Point) -> Key {
+        let stack = self.profile.stack(point);
+        let depth = self.depth(stack);
         let inside = &stack[..depth];
-        Site {
-            frame: stack.get(depth).map(|&number| *self.frame(number)),
-            depth,
-            through: inside.last().map(|&number| *self.frame(number)),
-            container: inside
-                .iter()
-                .rev()
-                .find_map(|&number| names::container_of(self.frame(number))),
+        Key {
+            site: stack.get(depth).copied(),
+            through: inside.last().copied(),
+            container: self.container(inside),
+            own: self.own_depth(point).map(|depth| stack[depth]),
         }
     }
 
-    pub(crate) fn crate_of(&self, frame: &Frame<'a>) -> &'a str {
-        names::crate_of(frame)
-            .or_else(|| {
-                frame
-                    .file
-                    .and_then(|file| self.crates_of_files.get(file).copied())
-            })
+    /// The place in a stack of the frame that a site is called after.
+    pub(crate) fn depth(&self, stack: &[u32]) -> usize {
+        let decided = stack.iter().position(|&number| !self.is_standard(number));
+        decided.unwrap_or(0)
+    }
+
+    fn container(&self, inside: &[u32]) -> Option<&'static str> {
+        let mut containers = inside
+            .iter()
+            .rev()
+            .map(|&number| self.frames[number as usize].container);
+        containers.find_map(|container| container)
+    }
+
+    pub(crate) fn site(&self, point: &Point) -> Site<'a> {
+        let stack = self.profile.stack(point);
+        let depth = self.depth(stack);
+        self.site_of(self.key(point), depth)
+    }
+
+    fn site_of(&self, key: Key, depth: usize) -> Site<'a> {
+        Site {
+            frame: key.site.map(|number| *self.frame(number)),
+            depth,
+            through: key.through.map(|number| *self.frame(number)),
+            container: key.container,
+        }
+    }
+
+    fn crate_of(&self, frame: &Frame<'a>) -> &'a str {
+        let of_file = || {
+            frame
+                .file
+                .and_then(|file| self.known.crates_of_files.get(file).copied())
+        };
+        // An implementation is of its file's crate; its name tells that of its type, too.
+        let first = if code::is_impl(frame.name) {
+            of_file()
+        } else {
+            None
+        };
+        first
+            .or_else(|| names::crate_of(frame))
+            .or_else(of_file)
             .unwrap_or("(unknown)")
     }
 
     /// The name of the group that a point belongs to.
     pub(crate) fn group_of(&self, point: &Point, grouping: Grouping) -> String {
-        let site = self.site(point);
+        self.name_of(self.key(point), grouping)
+    }
+
+    pub(crate) fn name_of(&self, key: Key, grouping: Grouping) -> String {
+        let site = self.site_of(key, 0);
         let Some(frame) = site.frame else {
             return "[root]".into();
         };
         match grouping {
             Grouping::Point | Grouping::Site => site.label(),
+            Grouping::Own => match key.own {
+                Some(own) => self.frame(own).label_with_place(),
+                None => site.label(),
+            },
             Grouping::Function => match frame.file {
                 Some(file) => format!("{} ({file})", frame.label()),
                 None => frame.label(),

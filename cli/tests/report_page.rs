@@ -2,72 +2,18 @@
 
 mod support;
 
-use std::path::Path;
-
 use serde_json::{Value, json};
-use support::{big_profile, file, heapledger, read_page};
-use viewer_compat::Browser;
+use support::page::Page;
+use support::{big_profile, file, printed};
 
-/// A report of `profile` that is loaded; its page is removed with the folder.
-struct Page {
-    browser: Browser,
-    _folder: tempfile::TempDir,
-}
-
-impl Page {
-    fn of(profile: &Path) -> Page {
-        let folder = tempfile::tempdir().unwrap();
-        let page = folder.path().join("report.html");
-        let written = heapledger([
-            "report".as_ref(),
-            profile.as_os_str(),
-            "-o".as_ref(),
-            page.as_os_str(),
-        ]);
-        assert!(written.status.success(), "{written:?}");
-        let browser = read_page(&page);
-        Page {
-            browser,
-            _folder: folder,
-        }
-    }
-
-    fn ask(&mut self, expression: &str) -> Value {
-        self.browser.evaluate(expression).unwrap()
-    }
-
-    fn text(&mut self, selector: &str) -> String {
-        let text = self.ask(&format!(
-            "document.querySelector({selector:?})?.textContent ?? null"
-        ));
-        text.as_str()
-            .unwrap_or_else(|| panic!("no {selector}"))
-            .to_owned()
-    }
-
-    fn click(&mut self, selector: &str) {
-        let clicked = self.ask(&format!(
-            "(e => (e?.click(), !!e))(document.querySelector({selector:?}))"
-        ));
-        assert_eq!(clicked, true, "no {selector}");
-    }
-
-    /// A real key, sent to whatever has the focus.
-    fn press(&mut self, key: &str) {
-        for kind in ["keyDown", "keyUp"] {
-            let event = json!({"type": kind, "key": key, "code": key});
-            self.browser.call("Input.dispatchKeyEvent", event).unwrap();
-        }
-    }
-
-    fn assert_quiet(&self) {
-        assert!(
-            self.browser.complaints().is_empty(),
-            "{:#?}",
-            self.browser.complaints()
-        );
-    }
-}
+const FILES: [&str; 6] = [
+    "log_before.json",
+    "valgrind.json",
+    "valgrind-ad-hoc.json",
+    "valgrind-copy.json",
+    "dhat-rs.json",
+    "heapscope.json",
+];
 
 #[test]
 fn what_a_user_clicks_and_types() {
@@ -75,19 +21,19 @@ fn what_a_user_clicks_and_types() {
     assert_eq!(page.ask("document.title"), "log_before – heap profile");
     assert!(
         page.text("#totals")
-            .contains("28,135,955 bytes in 300,001 blocks")
+            .contains("28,135,955 bytes (28.1 MB) in 300,001 blocks")
     );
 
     // The flame graph, by keyboard: down to main, to its largest callee, in, and out.
     page.ask("document.querySelector('#canvas').focus()");
     assert_eq!(
         page.text("#flame-status"),
-        "[root]: 28,135,955 bytes, 100.0%"
+        "[root]: 28,135,955 bytes (28.1 MB), 100.0%"
     );
     page.press("ArrowDown");
     assert_eq!(
         page.text("#flame-status"),
-        "log_before::main: 28,135,955 bytes, 100.0%"
+        "log_before::main: 28,135,955 bytes (28.1 MB), 100.0%"
     );
     page.press("ArrowDown");
     assert!(
@@ -116,12 +62,12 @@ fn what_a_user_clicks_and_types() {
     assert!(page.text("#flame-status").starts_with("log_before::main"));
 
     // Another figure.
-    page.ask("(e => { e.value = 'peak-bytes'; e.dispatchEvent(new Event('change')); })(document.querySelector('#figure'))");
+    page.choose("#figure", "peak-bytes");
     assert_eq!(
         page.text("#flame-status"),
         "log_before::main: 1,024 bytes, 100.0%"
     );
-    page.ask("(e => { e.value = 'total-blocks'; e.dispatchEvent(new Event('change')); })(document.querySelector('#figure'))");
+    page.choose("#figure", "total-blocks");
     assert_eq!(
         page.text("#flame-status"),
         "log_before::main: 300,001 blocks, 100.0%"
@@ -132,34 +78,41 @@ fn what_a_user_clicks_and_types() {
     assert_eq!(page.text("#site-table caption"), "3 sites");
     assert!(
         page.text("#site-table tbody tr")
-            .starts_with("200,00066.7%")
+            .starts_with("200,00066.7%process_logs")
     );
-    page.click("#site-table th:nth-child(5) button");
+    page.click("#site-table th:nth-child(6) button");
     let peak = page.text("#site-table th[aria-sort=descending]");
     assert!(
         peak.contains("live at the end") || peak.contains("live at the peak"),
         "{peak}"
     );
     assert!(
-        page.text("#site-table tbody tr td:last-child")
+        page.text("#site-table tbody tr td.name")
             .starts_with("log_before::main")
     );
-    page.click("#site-table th:nth-child(5) button");
+    page.click("#site-table th:nth-child(6) button");
     assert!(!page.text("#site-table th[aria-sort=ascending]").is_empty());
 
     // Search.
-    page.ask("(e => { e.value = 'TO_STRING'; e.dispatchEvent(new Event('input')); })(document.querySelector('#search'))");
-    page.ask("new Promise(resolve => setTimeout(resolve, 300))");
-    assert_eq!(page.text("#site-table caption"), "1 sites");
+    page.search("TO_STRING");
+    assert_eq!(page.text("#site-table caption"), "1 site");
     assert!(
-        page.text("#found").starts_with("33.3%"),
+        page.text("#found").ends_with("in 1 stack") && page.text("#found").starts_with("33.3%"),
         "{}",
         page.text("#found")
     );
 
     // Through to the stack, and back by Escape to where one was.
     page.click("#site-table tbody .link");
-    assert_eq!(page.text("#details-title"), "process_logs");
+    assert_eq!(
+        page.text("#details-title"),
+        "process_logs (examples/log_before.rs:15) through to_string [String]"
+    );
+    let facts = page.text("#details dl");
+    assert!(
+        facts.contains("mean size89") && facts.contains("8,934,931 bytes (8.9 MB)"),
+        "{facts}"
+    );
     let stack = page.text("#details ol");
     assert!(
         stack.contains("to_string<str> library/alloc/src/string.rs:2894"),
@@ -178,16 +131,25 @@ fn what_a_user_clicks_and_types() {
     assert!(page.text("#tree [role=treeitem]").contains("process_logs"));
     page.press("ArrowRight");
     assert!(page.text("#tree [role=group]").contains("log_before::main"));
-    for (grouping, first) in [("crate", "log_before"), ("type", "Vec")] {
-        page.ask(&format!("(e => {{ e.value = {grouping:?}; e.dispatchEvent(new Event('change')); }})(document.querySelector('#grouping'))"));
+    for (grouping, first) in [
+        ("crate", "log_before"),
+        ("type", "String"),
+        ("own", "process_logs"),
+    ] {
+        page.choose("#grouping", grouping);
         let text = page.text("#tree [role=treeitem] .row span:last-child");
         assert_eq!(text, first);
     }
 
     page.click("#tab-timeline");
-    assert!(page.text("#timeline").contains("no timeline"));
+    assert!(page.text("#panel-timeline").contains("no timeline"));
+    let holders = page.text("#holders");
+    assert!(
+        holders.starts_with("Who held most at the peak") && holders.contains("1,024100.0%"),
+        "{holders}"
+    );
     page.click("#tab-waste");
-    let waste = page.text("#waste");
+    let waste = page.text("#panel-waste");
     assert!(
         waste.contains("Short-lived blocks")
             && waste.contains("Not measured in this file: never written"),
@@ -220,21 +182,45 @@ fn what_heapledger_adds() {
     page.click("#tab-timeline");
     assert_eq!(
         page.text("#peak-text"),
-        "Peak: 900 bytes in 3 blocks at 15,000 of 23,687 µs"
+        "Peak: 900 bytes in 3 blocks at 15,000 µs (15 ms) of 23,687 µs (23.7 ms)"
     );
-    let mark = page
-        .ask("+document.querySelector('#peak-mark').getAttribute('x1')")
-        .as_f64()
-        .unwrap();
-    assert!((mark - 1000.0 * 15000.0 / 23687.0).abs() < 0.01, "{mark}");
-    assert!(page.text("#timeline table").contains("to_string"));
+    let labels =
+        page.ask("[...document.querySelectorAll('#chart text')].map(text => text.textContent)");
+    let times = ["0", "5 ms", "10 ms", "15 ms", "20 ms"];
+    let bytes = ["0", "200 B", "400 B", "600 B", "800 B"];
+    let mut expected: Vec<&str> = bytes.into_iter().chain(times).collect();
+    expected.push("peak: 900 bytes at 15 ms");
+    assert_eq!(labels, json!(expected));
+    // The peak's mark stands over its time: between 10 ms and 20 ms, in the middle.
+    let mark = page.ask("(mark => { const x = time => +[...document.querySelectorAll('#chart text')].find(text => text.textContent === time).getAttribute('x'); return (mark - x('10 ms')) / (x('20 ms') - x('10 ms')); })(+document.querySelector('#peak-mark').getAttribute('x1'))");
+    assert!((mark.as_f64().unwrap() - 0.5).abs() < 1e-6, "{mark}");
+    let holders = page.text("#holders");
+    assert!(
+        holders.starts_with("Who held most at the peak") && holders.contains("1,024"),
+        "{holders}"
+    );
+    // From moment to moment by keys; what a moment had is what a slider says.
+    page.ask("document.querySelector('#chart').focus()");
+    page.press("ArrowRight");
+    assert_eq!(
+        page.ask("document.querySelector('#chart').ariaValueText"),
+        "At 23,687 µs (23.7 ms): 50 bytes in 1 block; 6,000 bytes allocated until then"
+    );
+    assert!(page.text("#holders").contains("Not noted"));
+    page.press("Home");
+    assert!(
+        page.text("#moment")
+            .starts_with("At 10 µs: 100 bytes in 2 blocks")
+    );
+    page.press("ArrowRight");
+    assert!(page.text("#moment").starts_with("At 15,000 µs"));
     page.click("#tab-waste");
-    let waste = page.text("#waste");
+    let waste = page.text("#panel-waste");
     assert!(
         waste.contains("reserve would have saved 100,000 reallocations, 6,400,000 bytes copied"),
         "{waste}"
     );
-    page.click("#waste .link");
+    page.click("#panel-waste .link");
     let facts = page.text("#details dl");
     assert!(
         facts.contains("(from 1,500,000 to 1,700,000, 95 %)"),
@@ -263,7 +249,7 @@ fn names_are_text() {
     for tab in ["#tab-sites", "#tab-callers", "#tab-waste"] {
         page.click(tab);
     }
-    page.click("#waste .link");
+    page.click("#panel-waste .link");
     assert!(page.text("#details ol").contains("<img src=x"));
     assert_eq!(
         page.ask("document.body.dataset.hacked ?? null"),
@@ -271,6 +257,60 @@ fn names_are_text() {
     );
     assert_eq!(page.ask("document.querySelectorAll('img').length"), 0);
     page.assert_quiet();
+}
+
+#[test]
+fn rows_are_those_of_top() {
+    let mut compared = 0;
+    for name in FILES {
+        let path = file(name);
+        let mut page = Page::of(&path);
+        page.click("#tab-sites");
+        for (rows, group) in [
+            ("site", "site"),
+            ("own", "own"),
+            ("function", "function"),
+            ("crate", "crate"),
+            ("file", "file"),
+            ("type", "type"),
+            ("stack", "point"),
+        ] {
+            page.choose("#rows", rows);
+            let shown = page.rows();
+            let top = printed([
+                "top".as_ref(),
+                path.as_os_str(),
+                "--json".as_ref(),
+                "--group".as_ref(),
+                group.as_ref(),
+            ]);
+            let top: Value = serde_json::from_str(&top).unwrap();
+            let top = top["rows"].as_array().unwrap();
+            assert!(top.len() < 20, "{name}: all are compared");
+            compared += top.len();
+            for (at, row) in top.iter().enumerate() {
+                let expected = json!([
+                    thousands(&row["value"]),
+                    thousands(&row["total_blocks"]),
+                    row["name"]
+                ]);
+                assert_eq!(shown[at], expected, "{name}, {group}");
+            }
+        }
+        page.assert_quiet();
+    }
+    assert!(compared > 50, "{compared}");
+}
+
+fn thousands(number: &Value) -> String {
+    let digits = number.as_u64().unwrap().to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap())
+        .collect();
+    groups.join(",")
 }
 
 #[test]
@@ -284,10 +324,19 @@ fn a_hundred_thousand_points() {
         page.ask("document.body.dataset.ready").as_str().unwrap()
     );
     page.click("#tab-sites");
-    assert_eq!(page.text("#site-table caption"), "100,000 sites");
-    page.ask("(e => { e.value = 'function_19777'; e.dispatchEvent(new Event('input')); })(document.querySelector('#search'))");
+    assert_eq!(page.text("#site-table caption"), "1,024 sites");
+    page.choose("#rows", "stack");
+    assert_eq!(page.text("#site-table caption"), "100,000 stacks");
+    page.search("function_19777");
     page.ask("new Promise(resolve => setTimeout(resolve, 1000))");
-    assert_eq!(page.text("#site-table caption"), "98 sites");
+    assert_eq!(page.text("#site-table caption"), "98 stacks");
+    page.choose("#rows", "site");
+    assert_eq!(page.text("#site-table caption"), "1 site");
+    page.click("#site-table tbody .link");
+    assert_eq!(
+        page.ask("document.querySelectorAll('#details-body details').length"),
+        20
+    );
     page.click("#tab-callers");
     page.click("#tree [role=treeitem] .row");
     assert_eq!(
@@ -299,13 +348,7 @@ fn a_hundred_thousand_points() {
 
 #[test]
 fn every_kind_of_file() {
-    for name in [
-        "valgrind.json",
-        "valgrind-ad-hoc.json",
-        "valgrind-copy.json",
-        "dhat-rs.json",
-        "heapscope.json",
-    ] {
+    for name in FILES {
         let mut page = Page::of(&file(name));
         for tab in ["#tab-sites", "#tab-callers", "#tab-timeline", "#tab-waste"] {
             page.click(tab);

@@ -2,6 +2,8 @@
 //! [`pprof`], [`firefox`], [`speedscope`], [`massif`]'s `ms_print`, [`callgrind`]_annotate, [`flame_graph`]s, and the rules of
 //! [`strict`] readers. [`profiles`] has a profile of every kind.
 //!
+//! [`accessibility_flaws`] has axe-core look at a page of ours.
+//!
 //! DHAT's viewer is the page that Valgrind installs, `dh_view.html`, untouched, in a headless Chromium. It is
 //! GPL software: it is found on the machine, never copied into this repository. `scripts/setup.sh`
 //! installs both.
@@ -11,6 +13,7 @@
 //! what it swallowed; [`Viewed::assert_sound`] is the one check that every file of ours must pass.
 #![forbid(unsafe_code)]
 
+mod accessibility;
 mod command;
 mod error;
 mod programs;
@@ -28,6 +31,7 @@ mod svg_picture;
 mod viewed;
 mod file_sums;
 
+pub use accessibility::accessibility_flaws;
 pub use devtools::Browser;
 pub use dhat_viewer::{DhatViewer, Picture, open_in_dhat_viewer};
 pub use error::ViewerError;

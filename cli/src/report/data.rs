@@ -10,13 +10,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use heapledger_formats::metric::Metric;
 use heapledger_formats::model::Profile;
+use rayon::slice::ParallelSliceMut as _;
 use serde_json::{Value, json};
 
+use crate::code::Code;
 use crate::figures::Figure;
-use crate::names;
 use crate::notes::notes;
-use crate::sites::Sites;
-use crate::terminal::thousands;
+use crate::sites::{Grouping, Key, Sites};
+use crate::terminal::{escaped, thousands};
 
 pub(super) fn packed(profile: &Profile) -> Vec<u8> {
     let mut columns = Columns::default();
@@ -75,7 +76,8 @@ fn head(
                 Figure::Reallocs => "reallocations",
                 Figure::AllocatorTime => "ns",
             };
-            json!({"id": figure.to_string(), "title": figure.title(profile), "unit": unit})
+            let title = shown(&figure.title(profile));
+            json!({"id": figure.to_string(), "title": title, "unit": shown(unit)})
         })
         .collect();
     let timeline = profile
@@ -103,11 +105,33 @@ fn head(
             ])
         })
         .collect();
+    let notes: Vec<String> = notes(profile).iter().map(|note| shown(note)).collect();
     json!({
-        "command": profile.command, "pid": profile.pid, "time": profile.time_units.0,
-        "peak": profile.peak_time, "end": profile.end_time, "totals": totals(profile), "notes": notes(profile),
+        "command": shown(&profile.command), "pid": profile.pid, "time": shown(&profile.time_units.0),
+        "peak": profile.peak_time, "end": profile.end_time, "totals": totals(profile), "notes": notes,
         "figures": figures, "intervals": intervals, "timeline": moments, "strings": strings, "columns": columns,
     })
+}
+
+/// A text of the file as everyone may see it: nothing in it hides or turns round what stands there.
+fn shown(text: &str) -> String {
+    escaped(text).to_string()
+}
+
+/// `(264.7 MB)`: beside a number of bytes that is hard to read.
+#[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
+fn rounded(value: u128, unit: &str) -> String {
+    let units = ["kB", "MB", "GB", "TB", "PB", "EB", "ZB"];
+    let mut scaled = value as f64 / 1000.0;
+    let mut at = 0;
+    while scaled >= 999.95 && at + 1 < units.len() {
+        scaled /= 1000.0;
+        at += 1;
+    }
+    if unit != "bytes" || value < 10_000 {
+        return String::new();
+    }
+    format!(" ({scaled:.1} {})", units[at])
 }
 
 /// As DHAT's viewer tells them.
@@ -117,12 +141,25 @@ fn totals(profile: &Profile) -> Vec<(&'static str, String)> {
             .points
             .iter()
             .map(|point| u128::from(metric.of(&point.counts)));
-        format!("{} {}", thousands(values.sum()), metric.unit(profile))
+        let (value, unit) = (values.sum(), metric.unit(profile));
+        shown(&format!(
+            "{} {unit}{}",
+            thousands(value),
+            rounded(value, unit)
+        ))
     };
     let lines = [
         ("Total", Metric::TotalBytes, Some(Metric::TotalBlocks)),
-        ("At t-gmax", Metric::PeakBytes, Some(Metric::PeakBlocks)),
-        ("At t-end", Metric::EndBytes, Some(Metric::EndBlocks)),
+        (
+            "At the peak (t-gmax)",
+            Metric::PeakBytes,
+            Some(Metric::PeakBlocks),
+        ),
+        (
+            "At the end (t-end)",
+            Metric::EndBytes,
+            Some(Metric::EndBlocks),
+        ),
         ("Reads", Metric::ReadBytes, None),
         ("Writes", Metric::WrittenBytes, None),
     ];
@@ -139,7 +176,7 @@ fn totals(profile: &Profile) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// Texts, each once. Number 0 is the empty one.
+/// Texts, each once, as they are shown. Number 0 is the empty one.
 #[derive(Debug)]
 struct Strings {
     texts: Vec<String>,
@@ -161,7 +198,7 @@ impl Strings {
             return number;
         }
         let number = index(self.texts.len());
-        self.texts.push(text.to_owned());
+        self.texts.push(shown(text));
         self.numbers.insert(text.to_owned(), number);
         number
     }
@@ -222,100 +259,149 @@ impl Tree {
         }
     }
 
-    /// The child with this label, and whether it is new.
-    fn kid(&mut self, parent: u32, label: u32) -> (u32, bool) {
+    /// The child with this label, made if it is new.
+    fn kid(&mut self, parent: u32, label: u32) -> u32 {
         let next = index(self.parents.len());
         let kid = *self.kids.entry((parent, label)).or_insert(next);
         if kid == next {
             self.parents.push(parent);
             self.labels.push(label);
         }
-        (kid, kid == next)
+        kid
     }
 }
+
+/// The groupings whose names the page has for each key.
+const GROUPINGS: [(&str, Grouping); 6] = [
+    ("site", Grouping::Site),
+    ("own", Grouping::Own),
+    ("function", Grouping::Function),
+    ("crate", Grouping::Crate),
+    ("file", Grouping::File),
+    ("type", Grouping::Type),
+];
 
 fn stacks(sites: &Sites<'_>, strings: &mut Strings, columns: &mut Columns) {
     let profile = sites.profile;
     // Frames that are shown alike are one place.
     let mut places: HashMap<[u32; 4], u32> = HashMap::new();
-    let mut shown: Vec<[u32; 4]> = Vec::new();
+    let mut shapes: Vec<[u32; 4]> = Vec::new();
     let mut place = |shape: [u32; 4]| {
-        let next = index(shown.len());
+        let next = index(shapes.len());
         let number = *places.entry(shape).or_insert(next);
         if number == next {
-            shown.push(shape);
+            shapes.push(shape);
         }
         number
     };
-    let root = place([strings.number("[root]"), 0, 0, 1]);
+    let root = place([strings.number("[root]"), 0, 0, kind(Code::Standard)]);
     let numbers: Vec<u32> = (0..index(profile.frames.len()))
         .map(|number| {
             let frame = sites.frame(number);
             let name = strings.number(&frame.label());
             let file = strings.number(frame.file.or(frame.module).unwrap_or(""));
-            place([name, file, frame.line, u32::from(sites.is_standard(number))])
+            place([name, file, frame.line, kind(sites.code(number))])
         })
         .collect();
 
-    let mut nodes = Tree::new(root);
-    let mut boxes = Tree::new(shown[root as usize][0]);
-    let mut box_of_node = vec![0_u32];
-    let mut foreign = vec![1_u32];
-    let mut points: [Vec<u32>; 5] = Default::default();
+    // Stacks from the outermost place inwards, and their order: what shares its start lies together, so
+    // that each node of their tree is met once.
+    let mut outward: Vec<u32> = Vec::with_capacity(profile.stacks.len());
+    let mut ranges = Vec::with_capacity(profile.points.len());
     for point in &profile.points {
-        let site = sites.site(point);
-        let stack = profile.stack(point);
-        let (mut node, mut own) = (0, 0);
-        for (depth, &frame) in stack.iter().enumerate().rev() {
-            let place = numbers[frame as usize];
-            let (kid, is_new) = nodes.kid(node, place);
-            if is_new {
-                let (boxed, is_new) =
-                    boxes.kid(box_of_node[node as usize], shown[place as usize][0]);
-                box_of_node.push(boxed);
-                if is_new {
-                    foreign.push(shown[place as usize][3]);
-                }
-            }
-            node = kid;
-            if depth == site.depth {
-                own = node;
-            }
+        let start = outward.len();
+        let stack = profile.stack(point).iter().rev();
+        outward.extend(stack.map(|&frame| numbers[frame as usize]));
+        ranges.push(start..outward.len());
+    }
+    let stack_of = |point: usize| &outward[ranges[point].clone()];
+    let mut order: Vec<usize> = (0..profile.points.len()).collect();
+    order.par_sort_by(|&a, &b| stack_of(a).cmp(stack_of(b)));
+
+    let (mut parents, mut place_of_node) = (vec![0_u32], vec![root]);
+    // What has one name can be of two kinds: their boxes are two.
+    let box_label = |place: u32| {
+        let [name, _, _, kind] = shapes[place as usize];
+        name * 3 + kind
+    };
+    let mut boxes = Tree::new(box_label(root));
+    let mut box_of_node = vec![0_u32];
+    let mut keys: HashMap<Key, u32> = HashMap::new();
+    let mut keys_in_order: Vec<Key> = Vec::new();
+    let mut rows = vec![[0_u32; 4]; profile.points.len()];
+    // The nodes of the last stack, from the root on.
+    let mut path = vec![0_u32];
+    let mut last: &[u32] = &[];
+    for number in order {
+        let stack = stack_of(number);
+        let shared = last.iter().zip(stack).take_while(|(a, b)| a == b).count();
+        path.truncate(shared + 1);
+        for &place in &stack[shared..] {
+            let above = path[path.len() - 1];
+            path.push(index(parents.len()));
+            parents.push(above);
+            place_of_node.push(place);
+            box_of_node.push(boxes.kid(box_of_node[above as usize], box_label(place)));
         }
-        let owner = site.frame.map_or("", |frame| sites.crate_of(&frame));
-        let through = site
-            .through
-            .map(|frame| names::base_name(frame.name))
-            .unwrap_or_default();
-        let row = [
-            node,
-            own,
-            strings.number(owner),
-            strings.number(site.container.unwrap_or("")),
-            strings.number(&through),
+        last = stack;
+        let point = &profile.points[number];
+        let key = sites.key(point);
+        let next = index(keys_in_order.len());
+        let key_number = *keys.entry(key).or_insert(next);
+        if key_number == next {
+            keys_in_order.push(key);
+        }
+        let depth = sites.depth(profile.stack(point));
+        let own_depth = sites.own_depth(point).unwrap_or(depth);
+        let at_depth = |depth: usize| path[stack.len() - depth];
+        rows[number] = [
+            at_depth(0),
+            at_depth(depth),
+            at_depth(own_depth),
+            key_number,
         ];
-        points
-            .iter_mut()
-            .zip(row)
-            .for_each(|(column, value)| column.push(value));
     }
 
-    for (part, name) in ["place_name", "place_file", "place_line", "place_foreign"]
+    for (part, name) in ["place_name", "place_file", "place_line", "place_kind"]
         .iter()
         .enumerate()
     {
-        columns.push(name, shown.iter().map(|place| place[part]));
+        columns.push(name, shapes.iter().map(|place| place[part]));
     }
-    columns.push_parents("node_parent", &nodes.parents);
-    columns.push("node_place", nodes.labels);
+    columns.push_parents("node_parent", &parents);
+    columns.push("node_place", place_of_node);
     columns.push("node_box", box_of_node);
     columns.push_parents("box_parent", &boxes.parents);
-    columns.push("box_name", boxes.labels);
-    columns.push("box_foreign", foreign);
-    for (name, values) in ["node", "own", "crate", "type", "through"]
+    columns.push("box_name", boxes.labels.iter().map(|label| label / 3));
+    columns.push("box_kind", boxes.labels.iter().map(|label| label % 3));
+    for (part, name) in ["point_node", "point_site", "point_own", "point_key"]
         .iter()
-        .zip(points)
+        .enumerate()
     {
-        columns.push(&format!("point_{name}"), values);
+        columns.push(name, rows.iter().map(|row| row[part]));
+    }
+    let mut of_keys = |name: &str, of: &dyn Fn(Key) -> String| {
+        let numbers: Vec<u32> = keys_in_order
+            .iter()
+            .map(|&key| strings.number(&of(key)))
+            .collect();
+        columns.push(&format!("key_{name}"), numbers);
+    };
+    for (name, grouping) in GROUPINGS {
+        of_keys(name, &|key| sites.name_of(key, grouping));
+    }
+    // The function in a name that has more.
+    let label =
+        |frame: Option<u32>| frame.map_or(String::new(), |number| sites.frame(number).label());
+    of_keys("head", &|key| label(key.site));
+    of_keys("own_head", &|key| label(key.own.or(key.site)));
+}
+
+/// As the page numbers them.
+fn kind(code: Code) -> u32 {
+    match code {
+        Code::Own => 0,
+        Code::Dependency => 1,
+        Code::Standard => 2,
     }
 }

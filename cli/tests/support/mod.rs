@@ -1,6 +1,8 @@
 //! What tests of the commands share.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod page;
+
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

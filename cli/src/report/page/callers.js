@@ -1,29 +1,31 @@
 // Callers
 const KIDS = 200;
+// Groups of points, each with where in its stack it is: a list of pairs, flat.
 const groups = (list, keyOf, ofPoint) => {
     const found = new Map();
-    for (const [index, at] of list) {
-        const key = keyOf(index, at);
-        if (key === null) continue;
-        let group = found.get(key);
-        if (!group) found.set(key, group = { name: strings[key], value: 0, list: [] });
-        group.value += ofPoint[index];
-        group.list.push([index, at]);
+    for (let at = 0; at < list.length; at += 2) {
+        const name = keyOf(list[at], list[at + 1]);
+        if (name === null) continue;
+        let group = found.get(name);
+        if (!group) found.set(name, group = { name: strings[name], value: 0, list: [] });
+        group.value += ofPoint[list[at]];
+        group.list.push(list[at], list[at + 1]);
     }
     return [...found.values()].filter(({ value }) => value > 0).sort((a, b) => b.value - a.value);
 };
 const functionOf = (index, at) => at === 0 ? null : place.name[node.place[at]];
-const expandable = (group, level) => level > 0 || group.list.some(([, at]) => node.parent[at] !== 0);
+const isPoint = (_, at) => at % 2 === 0;
+const outward = list => list.map((value, at) => at % 2 === 0 ? value : node.parent[value]);
+const expandable = (group, level) => level > 0 || group.list.some((value, at) => at % 2 === 1 && node.parent[value] !== 0);
 // The next level: from crates and types to functions, from functions to their callers.
-const expand = (group, level) => level > 0
-    ? groups(group.list, functionOf, current())
-    : groups(group.list.map(([index, at]) => [index, node.parent[at]]), functionOf, current());
+const expand = (group, level) => groups(level > 0 ? group.list : outward(group.list), functionOf, current());
 const treeItem = (group, level, whole) => {
     const item = make("li", { role: "treeitem", tabindex: "-1" });
+    item.group = group;
     const open = expandable(group, level);
     if (open) item.setAttribute("aria-expanded", "false");
     const arrow = make("span", { "aria-hidden": "true" });
-    const row = make("div", { class: "row" }, arrow, make("span", { text: number(group.value) }), make("span", { text: share(group.value, whole) }), make("span", { text: group.name || "(other)" }));
+    const row = make("div", { class: "row" }, arrow, make("span", { text: number(group.value) }), make("span", { text: share(group.value, whole) }), make("span", { text: group.name }));
     item.append(row);
     item.toggle = wanted => {
         if (!open) return;
@@ -51,13 +53,20 @@ function drawCallers() {
     if (!isOpen("callers")) return;
     const kind = $("grouping").value;
     const all = [];
-    for (let index = 0; index < points; index++) all.push([index, point.own[index]]);
-    const keyOf = { function: functionOf, crate: index => point.crate[index], type: index => point.type[index] }[kind];
+    const from = kind === "own" ? point.own : point.site;
+    for (let index = 0; index < points; index++) if (!pointFound || pointFound[index]) all.push(index, from[index]);
+    const named = index => key[kind][point.key[index]];
     const list = current();
-    fill($("tree"), groups(all, keyOf, list), kind === "function" ? 0 : 1, sum(list));
+    const isByFunction = kind === "function" || kind === "own";
+    fill($("tree"), groups(all, isByFunction ? functionOf : named, list), isByFunction ? 0 : 1, sum(list));
     const first = $("tree").querySelector("[role=treeitem]");
     if (first) first.tabIndex = 0;
+    $("caller-details").disabled = !first;
 }
+$("caller-details").addEventListener("click", () => {
+    const { group } = $("tree").querySelector("[tabindex='0']");
+    showDetails(group.name, group.list.filter(isPoint), figure);
+});
 $("grouping").addEventListener("change", drawCallers);
 $("tree").addEventListener("keydown", event => {
     const items = [...$("tree").querySelectorAll("[role=treeitem]")];

@@ -21,3 +21,20 @@ const draw = (tag, attributes, text) => {
 const format = new Intl.NumberFormat("en-US");
 const number = value => format.format(Math.round(value));
 const share = (part, whole) => whole > 0 ? (100 * part / whole).toFixed(1) + "%" : "–";
+// Beside an exact number that stands alone, a short one.
+const inBytes = value => {
+    const units = ["bytes", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let at = 0;
+    while (value >= 999.95 && at < units.length - 1) { value /= 1000; at++; }
+    return at ? value.toFixed(1) + " " + units[at] : number(value) + " bytes";
+};
+const SECONDS = { s: 1, ms: 1e-3, µs: 1e-6, us: 1e-6, ns: 1e-9 };
+const inTime = (value, unit) => {
+    if (!SECONDS[unit]) return number(value) + " " + unit;
+    const seconds = value * SECONDS[unit];
+    const name = ["s", "ms", "µs"].find(name => seconds >= SECONDS[name] * 0.9995) ?? "ns";
+    return Number((seconds / SECONDS[name]).toPrecision(3)) + " " + name;
+};
+const amount = (value, unit) => number(value) + " " + unit
+    + (unit === "bytes" && value >= 10000 ? " (" + inBytes(value) + ")" : SECONDS[unit] && value >= 10000 ? " (" + inTime(value, unit) + ")" : "");
+const plural = (count, name) => number(count) + " " + name + (count === 1 ? "" : "s");

@@ -27,11 +27,15 @@ for (const [name, length] of head.columns) {
 const { strings, figures } = head;
 const indices = name => Int32Array.from(column[name]);
 const parents = name => Int32Array.from(column[name], (distance, index) => index - distance);
+const [OWN, DEPENDENCY, STANDARD] = [0, 1, 2];
 // Places (function, file, line); a tree of places; the same tree by functions alone.
-const place = { name: indices("place_name"), file: indices("place_file"), line: indices("place_line"), foreign: indices("place_foreign") };
+const place = { name: indices("place_name"), file: indices("place_file"), line: indices("place_line"), kind: indices("place_kind") };
 const node = { parent: parents("node_parent"), place: indices("node_place"), box: indices("node_box") };
-const box = { parent: parents("box_parent"), name: indices("box_name"), foreign: indices("box_foreign") };
-const point = { node: indices("point_node"), own: indices("point_own"), crate: indices("point_crate"), type: indices("point_type"), through: indices("point_through") };
+const box = { parent: parents("box_parent"), name: indices("box_name"), kind: indices("box_kind") };
+// The node of a point's stack, of the function that decided to allocate, and of the innermost own function.
+const point = { node: indices("point_node"), site: indices("point_site"), own: indices("point_own"), key: indices("point_key") };
+// What points are put together by: names of what a key's points belong to.
+const key = Object.fromEntries(["site", "own", "function", "crate", "file", "type", "head", "own_head"].map(name => [name, indices("key_" + name)]));
 const points = point.node.length;
 const values = Object.fromEntries(figures.map(figure => [figure.id, column["figure_" + figure.id]]));
 const sum = list => { let all = 0; for (let index = 0; index < list.length; index++) all += list[index]; return all; };
@@ -40,16 +44,6 @@ const placeOf = at => {
     const here = node.place[at];
     const file = strings[place.file[here]];
     return file && (place.line[here] ? file + ":" + place.line[here] : file);
-};
-const siteOf = index => {
-    const through = strings[point.through[index]];
-    const type = strings[point.type[index]];
-    return { name: nameOf(point.own[index]), place: placeOf(point.own[index]), through: (through ? "through " + through : "") + (type ? " [" + type + "]" : "") };
-};
-const label = index => {
-    const site = siteOf(index);
-    const button = make("button", { type: "button", class: "link", text: site.name, onclick: () => showPoint(index) });
-    return [button, make("span", { class: "place", text: (site.place ? " " + site.place : "") + (site.through ? " " + site.through : "") })];
 };
 
 let figure = figures[0];

@@ -20,16 +20,31 @@ const kidsOf = (at, totals) => {
     for (let kid = firstKid[at]; kid >= 0; kid = nextKid[kid]) if (totals[kid] > 0) kids.push(kid);
     return kids.sort((a, b) => totals[b] - totals[a]);
 };
+const figuresOf = at => {
+    const totals = totalsOf(figure.id);
+    return amount(totals[at], figure.unit) + ", " + share(totals[at], totals[0]);
+};
+// Where in its file a box's function was, if it is known: one box can be of several lines.
+const placesOf = at => {
+    const places = new Set();
+    for (let index = 1; index < node.box.length; index++) if (node.box[index] === at) places.add(placeOf(index));
+    places.delete("");
+    const [first, ...others] = places;
+    return first === undefined ? "" : first + (others.length ? " and " + plural(others.length, "other line") : "");
+};
 let zoomed = 0;
 let chosen = 0;
 let drawn = []; // [box, x, y, width]
+// Own code is warm, dependencies are cool, the standard library is grey: see the legend.
 const colour = (at, dark) => {
     if (boxFound?.[at]) return dark ? "#8a1a72" : "#f3a6dc";
-    if (at === 0 || box.foreign[at]) return dark ? "#30363d" : "#dfe3e8";
+    if (box.kind[at] === STANDARD) return dark ? "#3a3d42" : "#e2e2e2";
     const name = strings[box.name[at]];
     let hash = 0;
     for (let index = 0; index < Math.min(name.length, 40); index++) hash = (hash * 31 + name.charCodeAt(index)) | 0;
-    return "hsl(" + (15 + Math.abs(hash) % 45) + " " + (dark ? "55% 32%" : "85% 72%") + ")";
+    const shade = Math.abs(hash) % 30;
+    if (box.kind[at] === OWN) return "hsl(" + (18 + shade) + " " + (dark ? "70% 32%" : "95% 70%") + ")";
+    return "hsl(" + (190 + shade) + " " + (dark ? "38% 30%" : "58% 82%") + ")";
 };
 const layout = width => {
     const totals = totalsOf(figure.id);
@@ -49,6 +64,13 @@ const layout = width => {
         }
     }
     return boxes;
+};
+// 1 for each point under a box.
+const pointsBelow = at => {
+    const under = new Uint8Array(box.parent.length);
+    under[at] = 1;
+    for (let kid = at + 1; kid < under.length; kid++) under[kid] ||= under[box.parent[kid]];
+    return Uint8Array.from(point.node, stack => under[node.box[stack]]);
 };
 function drawFlame() {
     if (!isOpen("flame")) return;
@@ -81,22 +103,39 @@ function drawFlame() {
             pen.strokeRect(x + 1, y + 1, Math.max(wide - 2.5, 1), ROW - 3);
         }
     }
-    const totals = totalsOf(figure.id);
-    $("flame-status").textContent = strings[box.name[chosen]] + ": " + number(totals[chosen]) + " " + figure.unit + ", " + share(totals[chosen], totals[0]);
+    $("flame-status").textContent = strings[box.name[chosen]] + ": " + figuresOf(chosen);
+    $("flame-place").textContent = placesOf(chosen);
     $("zoom-out").disabled = zoomed === 0;
     $("sites-below").disabled = chosen === 0;
 }
-const choose = at => { chosen = at; drawFlame(); };
+const choose = at => {
+    chosen = at;
+    drawFlame();
+    const found = drawn.find(([each]) => each === at);
+    if (!found) return;
+    const top = canvas.getBoundingClientRect().top + found[2];
+    const [highest, lowest] = [$("flame-bar").getBoundingClientRect().bottom, window.innerHeight - ROW];
+    if (top < highest) window.scrollBy(0, top - highest);
+    if (top > lowest) window.scrollBy(0, top - lowest);
+};
 const zoom = at => { zoomed = chosen = at; drawFlame(); };
+const hitBy = event => drawn.findLast(([, x, y, wide]) => event.offsetX >= x && event.offsetX < x + wide && event.offsetY >= y && event.offsetY < y + ROW)?.[0];
 canvas.addEventListener("click", event => {
-    const hit = drawn.findLast(([, x, y, wide]) => event.offsetX >= x && event.offsetX < x + wide && event.offsetY >= y && event.offsetY < y + ROW);
-    if (hit) zoom(hit[0]);
+    const hit = hitBy(event);
+    if (hit !== undefined) zoom(hit);
 });
+const tip = $("tip");
+let tipOf;
 canvas.addEventListener("mousemove", event => {
-    const hit = drawn.findLast(([, x, y, wide]) => event.offsetX >= x && event.offsetX < x + wide && event.offsetY >= y && event.offsetY < y + ROW);
-    const totals = totalsOf(figure.id);
-    canvas.title = hit ? strings[box.name[hit[0]]] + "\n" + number(totals[hit[0]]) + " " + figure.unit + ", " + share(totals[hit[0]], totals[0]) : "";
+    const hit = hitBy(event);
+    tip.hidden = hit === undefined;
+    if (tip.hidden) return;
+    if (hit !== tipOf) tip.replaceChildren(make("b", { text: strings[box.name[hit]] }), make("div", { text: figuresOf(hit) }), make("div", { class: "place", text: placesOf(hit) }));
+    tipOf = hit;
+    tip.style.left = Math.max(4, Math.min(event.clientX + 12, document.documentElement.clientWidth - tip.offsetWidth - 4)) + "px";
+    tip.style.top = (event.clientY + 18 + tip.offsetHeight > window.innerHeight ? event.clientY - tip.offsetHeight - 8 : event.clientY + 18) + "px";
 });
+canvas.addEventListener("mouseleave", () => { tip.hidden = true; });
 canvas.addEventListener("keydown", event => {
     const totals = totalsOf(figure.id);
     const beside = step => {
@@ -112,9 +151,12 @@ canvas.addEventListener("keydown", event => {
         Enter: () => zoom(chosen),
         Escape: () => zoom(0),
     };
-    if (!moves[event.key]) return;
+    if (!moves[event.key] || event.key === "Escape" && zoomed === 0) return;
     event.preventDefault();
     moves[event.key]();
 });
 $("zoom-out").addEventListener("click", () => zoom(0));
-window.addEventListener("resize", () => drawFlame());
+$("flame-details").addEventListener("click", () => {
+    const isIn = pointsBelow(chosen);
+    showDetails(strings[box.name[chosen]], [...isIn.keys()].filter(index => isIn[index]), figure);
+});

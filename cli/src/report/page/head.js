@@ -11,3 +11,4 @@ $("theme").addEventListener("click", () => {
     root.dataset.theme = dark ? "light" : "dark";
     drawFlame();
 });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawFlame());

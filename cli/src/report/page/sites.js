@@ -1,46 +1,43 @@
 // Sites
 let below = null; // a box: only points under it
-$("sites-below").addEventListener("click", () => { below = chosen; openTab($("tab-sites")); });
-$("site-filter").querySelector("button").addEventListener("click", () => { below = null; drawSites(); });
+$("sites-below").addEventListener("click", () => { below = chosen; chooseTab($("tab-sites")); });
+$("site-filter").querySelector("button").addEventListener("click", () => { below = null; drawSites(); $("rows").focus(); });
 const MORE = 100;
 let rowsShown = MORE;
-let sortBy = null; // a figure's id, or null for the one chosen above
+let sortBy = null; // a column's id, or null for the figure chosen above
 let ascending = false;
-const columnsOfSites = () => {
-    const mean = (of, by) => index => values[by][index] ? values[of][index] / values[by][index] : 0;
-    const list = [{ id: figure.id, title: figure.title, of: index => current()[index] }];
-    list.push({ id: "share", title: "share", of: index => current()[index], text: (value, whole) => share(value, whole) });
+const MEANINGS = {
+    site: "The line that decided to allocate, outside of the standard library, and what it called.",
+    own: "The innermost line of the program's own code that led there; of stacks that have none, the site.",
+    function: "The function that decided to allocate.", crate: "Its crate, or library.", file: "Its source file.",
+    type: "The container that was made.", stack: "Each stack by itself.",
+};
+// Columns of figures, and means that follow from their sums.
+const columnsOf = all => {
+    const mean = (of, by) => row => all.sums(by)[row] ? Math.floor(all.sums(of)[row] / all.sums(by)[row]) : 0;
+    const list = [{ id: figure.id, title: figure.title, of: row => all.sums(figure.id)[row] }];
+    list.push({ id: "share", title: "share", of: list[0].of, text: share });
     for (const id of ["total-bytes", "total-blocks", "peak-bytes", "end-bytes"]) {
         const other = figures.find(candidate => candidate.id === id);
-        if (other && id !== figure.id) list.push({ id, title: other.title, of: index => values[id][index] });
+        if (other && id !== figure.id) list.push({ id, title: other.title, of: row => all.sums(id)[row] });
     }
     list.push({ id: "mean-size", title: "mean size", of: mean("total-bytes", "total-blocks") });
     if (values.lifetimes) list.push({ id: "mean-lifetime", title: "mean lifetime (" + head.time + ")", of: mean("lifetimes", "total-blocks") });
     return list;
 };
-const isBelow = () => {
-    if (below === null) return null;
-    const under = new Uint8Array(box.parent.length);
-    under[below] = 1;
-    for (let at = below + 1; at < under.length; at++) under[at] ||= under[box.parent[at]];
-    return under;
-};
 function drawSites() {
     if (!isOpen("sites")) return;
-    const columns = columnsOfSites();
+    const kind = $("rows").value;
+    const under = below === null ? null : pointsBelow(below);
+    const isIn = pointFound && under ? under.map((one, index) => one & pointFound[index]) : under ?? pointFound;
+    const all = grouped(kind, isIn);
+    const columns = columnsOf(all);
     const sorted = columns.find(({ id }) => id === sortBy) ?? columns[0];
-    const under = isBelow();
-    const list = current();
-    const rows = [];
-    for (let index = 0; index < points; index++) {
-        if (pointFound && !pointFound[index] || under && !under[node.box[point.node[index]]]) continue;
-        rows.push(index);
-    }
-    const keys = new Float64Array(points);
-    for (const index of rows) keys[index] = sorted.of(index);
-    rows.sort(ascending ? (a, b) => keys[a] - keys[b] || a - b : (a, b) => keys[b] - keys[a] || a - b);
+    const keys = Float64Array.from(all.first, (_, row) => sorted.of(row));
+    const rows = [...all.first.keys()].sort(ascending ? (a, b) => keys[a] - keys[b] || a - b : (a, b) => keys[b] - keys[a] || a - b);
     const table = $("site-table");
-    table.caption.textContent = number(rows.length) + " sites";
+    table.caption.textContent = plural(rows.length, kind === "own" ? "line" : kind);
+    $("rows-meaning").textContent = MEANINGS[kind];
     $("site-filter").hidden = below === null;
     $("site-filter").querySelector("span").textContent = below === null ? "" : "Under " + strings[box.name[below]];
     const header = make("tr");
@@ -50,18 +47,23 @@ function drawSites() {
             ascending = isSorted && !ascending;
             sortBy = each.id;
             drawSites();
-            $("site-table").querySelector("th[aria-sort] button")?.focus();
+            $("site-table").querySelector("th[aria-sort] button").focus();
         } });
         const cell = make("th", { scope: "col" }, button);
         if (isSorted) cell.setAttribute("aria-sort", ascending ? "ascending" : "descending");
         header.append(cell);
     }
-    header.append(make("th", { scope: "col", text: "site" }));
+    // The name comes after the figure and its share: other columns may be out of sight.
+    header.children[1].after(make("th", { scope: "col", class: "name", text: kind === "own" ? "own code" : kind }));
     table.tHead.replaceChildren(header);
-    const whole = sum(list);
-    table.tBodies[0].replaceChildren(...rows.slice(0, rowsShown).map(index => make("tr", {},
-        ...columns.map(each => make("td", { text: each.text ? each.text(each.of(index), whole) : number(each.of(index)) })),
-        make("td", {}, ...label(index)))));
+    const whole = sum(current());
+    table.tBodies[0].replaceChildren(...rows.slice(0, rowsShown).map(row => {
+        const cells = columns.map(each => make("td", { text: each.text ? each.text(each.of(row), whole) : number(each.of(row)) }));
+        const name = make("td", { class: "name" }, ...label(all, row));
+        if (kind === "stack") name.append(make("span", { class: "place", text: " " + callersOf(all.first[row], 3) }));
+        return make("tr", {}, cells[0], cells[1], name, ...cells.slice(2));
+    }));
     $("more-sites").hidden = rows.length <= rowsShown;
 }
+$("rows").addEventListener("change", () => { rowsShown = MORE; drawSites(); });
 $("more-sites").addEventListener("click", () => { rowsShown += MORE; drawSites(); });

@@ -12,6 +12,14 @@ $("figure").addEventListener("change", () => {
     redraw();
 });
 // report.html#waste opens at that view.
-openTab(tabs.find(tab => tab.getAttribute("aria-controls") === location.hash.slice(1)) ?? tabs[0]);
+openTab(tabOfAddress());
+// The pictures are as wide as there is room, which the details take some of.
+let roomWas = $("tabs").clientWidth;
+new ResizeObserver(() => {
+    if ($("tabs").clientWidth === roomWas) return;
+    roomWas = $("tabs").clientWidth;
+    drawFlame();
+    drawTimeline();
+}).observe($("tabs"));
 document.body.dataset.readyAfter = Math.round(performance.now() - started);
 document.body.dataset.ready = Math.round(performance.now());

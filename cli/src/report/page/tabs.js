@@ -1,5 +1,6 @@
 // Tabs
 const tabs = [...document.querySelectorAll("[role=tab]")];
+const viewOf = tab => tab.id.slice("tab-".length);
 const openTab = tab => {
     for (const other of tabs) {
         const selected = other === tab;
@@ -9,14 +10,21 @@ const openTab = tab => {
     }
     redraw();
 };
+// The address names the open view. No element has that name, so that nothing scrolls.
+const chooseTab = tab => {
+    history.replaceState(null, "", "#" + viewOf(tab));
+    openTab(tab);
+};
+const tabOfAddress = () => tabs.find(tab => viewOf(tab) === location.hash.slice(1)) ?? tabs[0];
+window.addEventListener("hashchange", () => openTab(tabOfAddress()));
 for (const [index, tab] of tabs.entries()) {
-    tab.addEventListener("click", () => openTab(tab));
+    tab.addEventListener("click", () => chooseTab(tab));
     tab.addEventListener("keydown", event => {
-        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-        if (!step) return;
-        const next = tabs[(index + step + tabs.length) % tabs.length];
-        openTab(next);
-        next.focus();
+        const next = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: -1 }[event.key];
+        if (next === undefined) return;
+        event.preventDefault();
+        chooseTab(tabs.at(next % tabs.length));
+        tabs.at(next % tabs.length).focus();
     });
 }
-const isOpen = id => !$(id).hidden;
+const isOpen = id => !$("panel-" + id).hidden;
