@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use support::{file, heapledger, printed};
 use tempfile::TempDir;
+use viewer_compat::{Browser, Programs};
 
 /// A folder with a profile, `prof.json`.
 fn folder() -> TempDir {
@@ -361,6 +362,49 @@ fn units_of_a_stranger_do_not_reach_the_terminal() {
             .any(|line| line.starts_with("| before") && line.contains("| <script"));
         assert!(!is_markup, "{command}: {said}");
     }
+}
+
+/// What a browser makes of it: text.
+#[test]
+fn a_picture_runs_no_script_but_its_own() {
+    let folder = folder();
+    let payload = "<script>window.pwned = 1</script>";
+    let names = [
+        payload,
+        "]]></title><script>window.pwned = 1</script>",
+        "\" onmouseover=\"window.pwned = 1\" x=\"",
+        "</text></g></svg><svg onload='window.pwned = 1'>",
+        "\u{1}\u{0}\u{fffe}\u{202e}&#x3c;script&#x3e;window.pwned = 1",
+        "<image href='x' onerror='window.pwned = 1'/>",
+        "&entity; <!DOCTYPE x [<!ENTITY entity 'y'>]>",
+    ];
+    let text = profile(|value| {
+        value["cmd"] = names.concat().into();
+        for (frame, name) in (1..).zip(names) {
+            value["ftbl"][frame] = name.into();
+        }
+    });
+    fs::write(folder.path().join("h.json"), text).unwrap();
+    let title = "</title><script>window.pwned = 1</script>\u{1}";
+    printed([
+        "flame",
+        folder.path().join("h.json").to_str().unwrap(),
+        "--title",
+        title,
+    ]);
+    let chromium = Programs::find().unwrap().chromium;
+    let mut browser = Browser::start(&chromium, support::LIMIT).unwrap();
+    browser.navigate(&folder.path().join("h.svg")).unwrap();
+    let seen = browser
+        .evaluate(
+            "document.querySelectorAll('g').forEach(g => g.dispatchEvent(new Event('mouseover', {bubbles: true}))),
+             [document.documentElement.nodeName, document.querySelectorAll('script').length, typeof window.pwned,
+              document.querySelectorAll('parsererror').length, document.querySelectorAll('image').length]",
+        )
+        .unwrap();
+    assert_eq!(seen, json!(["svg", 1, "undefined", 0, 0]));
+    let shown = browser.evaluate("document.querySelector('#title').textContent");
+    assert_eq!(shown.unwrap(), "</title><script>window.pwned = 1</script> ");
 }
 
 #[test]

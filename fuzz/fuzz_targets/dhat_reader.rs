@@ -2,6 +2,7 @@
 //! that is the same after it was written and read again.
 #![no_main]
 
+use heapledger_formats::limits::{VIEWERS, fit};
 use heapledger_formats::model::Counts;
 use heapledger_formats::read::from_slice;
 use heapledger_formats::{callgrind, dhat, firefox, flame, folded, massif, pprof, speedscope};
@@ -15,9 +16,10 @@ fuzz_target!(|text: &[u8]| {
     let mut written = Vec::new();
     dhat::write(&profile, &dhat::Options::default(), &mut written).expect("memory takes it");
     let again = from_slice(&written).expect("what we have written can be read");
-    // NaN is not equal to itself, and JSON has none.
-    assert_eq!(profile.points.len(), again.points.len());
-    for (before, after) in std::iter::zip(&profile.points, &again.points) {
+    // Points of equal frames, which viewers refuse, are written as one.
+    let fitted = fit(&profile, VIEWERS).profile;
+    assert_eq!(fitted.points.len(), again.points.len());
+    for (before, after) in std::iter::zip(&fitted.points, &again.points) {
         assert_eq!(as_written(before.counts), after.counts);
     }
     // Some formats have no place for some kinds of profile: an error, not a panic.
