@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use heapledger_formats::frame::Frame;
 
+use crate::folder;
 use crate::names;
 
 /// The three kinds that are told apart.
@@ -107,7 +108,7 @@ impl<'a> Known<'a> {
             if names::package_of_file(file).is_some() {
                 return Code::Dependency;
             }
-            if self.whole_paths || file.starts_with('/') || file.get(1..2) == Some(":") {
+            if self.whole_paths || folder::is_whole(file) {
                 return Code::Own;
             }
             let owner = self.crates_of_files.get(file);

@@ -4,6 +4,7 @@ mod matching;
 mod print;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,6 +19,7 @@ use crate::figures::Figure;
 use crate::load;
 use crate::output;
 use crate::sites::Sites;
+use crate::terminal::{escaped, percent, thousands};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -91,6 +93,15 @@ impl FromStr for Growth {
     }
 }
 
+impl fmt::Display for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Growth::Percent(percent) => write!(f, "{percent}%"),
+            Growth::Amount(amount) => f.write_str(&thousands(*amount)),
+        }
+    }
+}
+
 impl Growth {
     #[expect(clippy::cast_precision_loss, reason = "a tolerance is no exact figure")]
     fn is_exceeded(self, before: u128, after: u128) -> bool {
@@ -147,10 +158,23 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool> {
         let of = |index| u128::from(options.by.of(profile, index));
         (0..profile.points.len()).map(of).sum::<u128>()
     };
-    let (before, after) = (sum(&before), sum(&after));
-    Ok(!options
-        .fail_over
-        .is_some_and(|growth| growth.is_exceeded(before, after)))
+    let (sum_before, sum_after) = (sum(&before), sum(&after));
+    match options.fail_over {
+        Some(growth) if growth.is_exceeded(sum_before, sum_after) => {
+            // What was printed comes first, and may be for a program.
+            out.flush()?;
+            let title = options.by.title(&after);
+            let (grown, whole) = (sum_after - sum_before, thousands(sum_before));
+            anstream::eprintln!(
+                "{}: {title} grew by {} from {whole} ({}), more than the {growth} that --fail-over allows",
+                escaped(&options.after.display().to_string()),
+                thousands(grown),
+                percent(grown, sum_before),
+            );
+            Ok(false)
+        }
+        _ => Ok(true),
+    }
 }
 
 /// One row for each pair of sites, the largest change first.

@@ -20,6 +20,7 @@ mod manual;
 mod load;
 mod sites;
 mod code;
+mod folder;
 mod figures;
 mod names;
 mod notes;

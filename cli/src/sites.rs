@@ -5,6 +5,7 @@ use heapledger_formats::frame::Frame;
 use heapledger_formats::model::{Point, Profile};
 
 use crate::code::{self, Code, Known};
+use crate::folder;
 use crate::names;
 
 /// The frames of a profile, taken apart once.
@@ -74,7 +75,7 @@ impl<'a> Sites<'a> {
             .iter()
             .map(|text| Frame::parse(text))
             .collect();
-        let known = Known::of(&frames);
+        let mut known = Known::of(&frames);
         let parsed = |frame: &Frame<'a>| {
             let owner = frame.file.and_then(|file| known.crates_of_files.get(file));
             // What was inlined is named without its crate, and dhat-rs cuts paths off: `push (src/vec/mod.rs:1)`.
@@ -89,13 +90,30 @@ impl<'a> Sites<'a> {
                 container: names::container_of(frame),
             }
         };
+        let mut frames: Vec<Parsed<'a>> = frames.iter().map(parsed).collect();
+        let of_own = |parsed: &Parsed<'a>| parsed.frame.file.filter(|_| parsed.code == Code::Own);
+        let whole = frames
+            .iter()
+            .filter_map(of_own)
+            .filter(|file| folder::is_whole(file));
+        let folder = folder::common(whole);
+        for parsed in &mut frames {
+            let Some(file) = of_own(parsed) else { continue };
+            if let Some(inside) = file.strip_prefix(folder).filter(|_| folder::is_whole(file)) {
+                parsed.frame.file = Some(inside);
+                if let Some(&owner) = known.crates_of_files.get(file) {
+                    known.crates_of_files.insert(inside, owner);
+                }
+            }
+        }
         Sites {
             profile,
-            frames: frames.iter().map(parsed).collect(),
+            frames,
             known,
         }
     }
 
+    /// Its file, where that is one of the program's own, is told from the folder that has them all.
     pub(crate) fn frame(&self, number: u32) -> &Frame<'a> {
         &self.frames[number as usize].frame
     }
@@ -191,6 +209,8 @@ impl<'a> Sites<'a> {
                 Some(own) => self.frame(own).label_with_place(),
                 None => site.label(),
             },
+            // A closure that was inlined does not tell of which function it is.
+            Grouping::Function if frame.name.starts_with("{closure") => frame.label_with_place(),
             Grouping::Function => match frame.file {
                 Some(file) => format!("{} ({file})", frame.label()),
                 None => frame.label(),

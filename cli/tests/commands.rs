@@ -200,7 +200,22 @@ fn diff_fails_over_what_was_allowed() {
     let (before, after) = (path("log_before.json"), path("log_after.json"));
     let code = |arguments: &[&str]| heapledger([&["diff"], arguments].concat()).status.code();
     assert_eq!(code(&[&before, &after, "--fail-over", "5%"]), Some(0));
-    assert_eq!(code(&[&after, &before, "--fail-over", "5%"]), Some(1));
+    let failed = heapledger([
+        "diff",
+        &after,
+        &before,
+        "--fail-over",
+        "5%",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(serde_json::from_slice::<Value>(&failed.stdout).is_ok());
+    let why = String::from_utf8(failed.stderr).unwrap();
+    assert!(
+        why.ends_with("log_before.json: allocated bytes grew by 28,134,931 from 1,024 (2747551.9%), more than the 5% that --fail-over allows\n"),
+        "{why}"
+    );
     assert_eq!(code(&[&after, &before, "--fail-over", "28134931"]), Some(0));
     assert_eq!(
         code(&[&after, &before, "--fail-over", "28,134,930"]),
