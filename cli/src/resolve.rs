@@ -3,6 +3,7 @@
 mod debug_file;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,7 @@ pub(crate) struct Options {
     /// A program, library or separate debug file with names; it belongs to the frames of the file of
     /// its name, or of its build id, or to those of MODULE
     #[arg(long, required = true, value_name = "[MODULE=]FILE")]
-    exe: Vec<String>,
+    exe: Vec<OsString>,
     /// Take a file of another build, or where the profile does not tell the build
     #[arg(long)]
     force: bool,

@@ -483,4 +483,19 @@ fn paths_need_not_be_text() {
     );
     let odd = std::ffi::OsStr::from_bytes(b"odd\xff\x1b.svg");
     assert!(folder.path().join(odd).exists());
+    for (exe, expected) in [
+        ("$'no\\xff'", "no\u{fffd}: cannot read it: No such file"),
+        (
+            "app=$'no\\xff'",
+            "app=no\u{fffd}: cannot read it: No such file",
+        ),
+        ("/dev/zero", "/dev/zero: is no file"),
+        ("app=.", ".: is no file"),
+    ] {
+        let said = said(folder.path(), &format!("$H resolve prof.json --exe {exe}"));
+        assert!(
+            said.starts_with("error: ") && said.contains(expected),
+            "{exe}: {said}"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! A file with names and lines of addresses.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -29,14 +30,19 @@ impl std::fmt::Debug for DebugFile {
 
 impl DebugFile {
     /// `FILE`, or `MODULE=FILE`.
-    pub(super) fn open(argument: &str) -> Result<DebugFile> {
-        let (module, path) = match argument.split_once('=') {
+    pub(super) fn open(argument: &OsStr) -> Result<DebugFile> {
+        let pair = argument.to_str().and_then(|text| text.split_once('='));
+        let (module, path) = match pair {
             Some((module, path)) if !Path::new(argument).exists() => {
-                (Some(module.to_owned()), path)
+                (Some(module.to_owned()), OsStr::new(path))
             }
             _ => (None, argument),
         };
         let path = PathBuf::from(path);
+        // It is mapped, and read more than once: neither a pipe nor a device will do.
+        if fs::metadata(&path).is_ok_and(|about| !about.is_file()) {
+            return Err(Failure::of_path(&path, "is no file"));
+        }
         let content = fs::read(&path)
             .map_err(|error| Failure::of_path(&path, format!("cannot read it: {error}")))?;
         let file = object::File::parse(&*content);

@@ -14,7 +14,7 @@ const MAX_HEAD: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 
 /// At a time; more are closed at once.
-const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 512;
 
 /// How long a request may take to come, and how long nothing of the answer may be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
