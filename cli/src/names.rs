@@ -138,23 +138,24 @@ fn without_version(package: &str) -> &str {
 }
 
 /// The first part of a path: `a` of `<a::T as b::U>::f`. `None` for a name that has no path.
-pub(crate) fn crate_of_name(name: &str) -> Option<&str> {
-    let inner = name.trim_start_matches(['<', '&', '*', '[', '(']);
-    let inner = inner
-        .trim_start_matches("impl ")
-        .trim_start_matches("dyn ")
-        .trim_start_matches("mut ");
-    let end = inner
-        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .unwrap_or(inner.len());
-    let is_path = inner[end..].starts_with("::");
-    let is_type = inner.starts_with(|first: char| first.is_uppercase());
-    if is_path && end > 0 && !is_type {
-        return Some(&inner[..end]);
+pub(crate) fn crate_of_name(mut name: &str) -> Option<&str> {
+    loop {
+        let inner = name.trim_start_matches(['<', '&', '*', '[', '(']);
+        let inner = inner
+            .trim_start_matches("impl ")
+            .trim_start_matches("dyn ")
+            .trim_start_matches("mut ");
+        let end = inner
+            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .unwrap_or(inner.len());
+        let is_path = inner[end..].starts_with("::");
+        let is_type = inner.starts_with(|first: char| first.is_uppercase());
+        if is_path && end > 0 && !is_type {
+            return Some(&inner[..end]);
+        }
+        // `<T as b::U>::f`: the trait's crate wrote it.
+        name = name.strip_prefix('<')?.split_once(" as ")?.1;
     }
-    // `<T as b::U>::f`: the trait's crate wrote it.
-    let of_trait = name.strip_prefix('<')?.split_once(" as ")?.1;
-    crate_of_name(of_trait)
 }
 
 pub(crate) fn file_name(path: &str) -> &str {
@@ -352,6 +353,12 @@ mod tests {
         ] {
             assert_eq!(package_of_file(file), package, "{file}");
         }
+    }
+
+    #[test]
+    fn a_long_name_is_taken_apart_in_little_stack() {
+        let name = format!("{}b::c>::f", "<A as ".repeat(200_000));
+        assert_eq!(crate_of_name(&name), Some("b"));
     }
 
     #[test]

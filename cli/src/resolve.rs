@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use heapledger_formats::dhat;
 use heapledger_formats::frame::Frame;
-use heapledger_formats::model::{Module, Profile};
+use heapledger_formats::model::Profile;
 
 use crate::convert;
 use crate::failure::{Failure, Result};
@@ -68,14 +68,21 @@ pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result
         .iter()
         .map(|text| unnamed(text, is_ours))
         .collect();
-    let modules = profile
+    let mut builds: HashMap<&str, &str> = HashMap::new();
+    for module in profile
         .extension
-        .as_ref()
-        .map_or(&[][..], |extension| &extension.modules);
+        .iter()
+        .flat_map(|extension| &extension.modules)
+    {
+        if !module.build_id.is_empty() {
+            builds.entry(&module.path).or_insert(&module.build_id);
+        }
+    }
     let mut file_of_module: HashMap<&str, Option<&DebugFile>> = HashMap::new();
     for at in frames.iter().flatten() {
         if !file_of_module.contains_key(at.module) {
-            let file = file_for(at.module, modules, &files, options.force)
+            let build = builds.get(at.module).copied();
+            let file = file_for(at.module, build, &files, options.force)
                 .map_err(|what| Failure::of_path(path, what))?;
             file_of_module.insert(at.module, file);
         }
@@ -146,13 +153,21 @@ pub(crate) fn note(profile: &Profile) -> Option<String> {
     Some(note + ".")
 }
 
+/// A line of error stays one that is read.
+const MODULES_TOLD: usize = 10;
+
 fn nothing_to_name(modules: &HashMap<&str, Option<&DebugFile>>, is_ours: bool) -> String {
     let mut names: Vec<&str> = modules.keys().copied().collect();
     names.sort_unstable();
     if !names.is_empty() {
+        let more = match names.len().saturating_sub(MODULES_TOLD) {
+            0 => String::new(),
+            more => format!(" and {} more", thousands(more as u128)),
+        };
+        names.truncate(MODULES_TOLD);
         let names = names.join(", ");
         return format!(
-            "no file was given for its modules: {names}; name one as `--exe MODULE=FILE`"
+            "no file was given for its modules: {names}{more}; name one as `--exe MODULE=FILE`"
         );
     }
     if is_ours {
@@ -164,25 +179,22 @@ fn nothing_to_name(modules: &HashMap<&str, Option<&DebugFile>>, is_ours: bool) -
 /// The file for a module: of its name, or of its build id. A file of another build is refused.
 fn file_for<'a>(
     module: &str,
-    modules: &[Module],
+    build: Option<&str>,
     files: &'a [DebugFile],
     force: bool,
 ) -> std::result::Result<Option<&'a DebugFile>, String> {
-    let known = modules
-        .iter()
-        .find(|known| known.path == module && !known.build_id.is_empty());
     let same_build = files
         .iter()
-        .find(|file| known.is_some_and(|known| file.build_id == known.build_id));
+        .find(|file| build.is_some_and(|build| file.build_id == build));
     if same_build.is_some() {
         return Ok(same_build);
     }
     let Some(file) = files.iter().find(|file| file.is_for(module)) else {
         return Ok(None);
     };
-    match known {
+    match build {
         _ if force => Ok(Some(file)),
-        Some(known) => Err(format!(
+        Some(build) => Err(format!(
             "{} is another build of {}: its build id is {}, and the profile's {}; --force takes it all the same",
             file.path.display(),
             file_name(module),
@@ -191,7 +203,7 @@ fn file_for<'a>(
             } else {
                 &file.build_id
             },
-            known.build_id
+            build
         )),
         None => Err(format!(
             "it does not tell the build of {}, so that {} may be another one; --force takes it",

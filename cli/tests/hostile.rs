@@ -364,6 +364,39 @@ fn units_of_a_stranger_do_not_reach_the_terminal() {
     }
 }
 
+/// Lists that are long in every part: what is quadratic in them does not end here.
+#[test]
+fn long_lists_take_time_in_proportion() {
+    let folder = folder();
+    let count = 150_000;
+    let text = profile(|value| {
+        let shares = |from: u32| -> Vec<Value> {
+            (from..from + count)
+                .map(|process| json!({"process": process}))
+                .collect()
+        };
+        for (index, from) in [(0, 0), (1, count)] {
+            value["pps"][index]["fs"] = json!([1]);
+            value["pps"][index]["heapledger"] = json!({"by_process": shares(from)});
+        }
+        let modules = (0..count).map(|number| json!({"path": format!("/{number:06}")}));
+        let frames = (0..count).map(|number| format!("0x1: ??? (in /{number:06})"));
+        value["ftbl"] = ["[root]".to_owned()].into_iter().chain(frames).collect();
+        value["heapledger"] = json!({"modules": modules.collect::<Vec<_>>()});
+    });
+    fs::write(folder.path().join("long.json"), text).unwrap();
+    for (command, expected) in [
+        ("convert long.json --to dhat -o out", "out\n"),
+        ("merge long.json -o out", "out\n"),
+        (
+            "resolve long.json --exe /bin/true",
+            "error: long.json: no file was given for its modules: /000000, /000001, /000002, /000003, /000004, /000005, /000006, /000007, /000008, /000009 and 149,990 more; name one as `--exe MODULE=FILE`\n",
+        ),
+    ] {
+        assert_eq!(said(folder.path(), &format!("$H {command}")), expected);
+    }
+}
+
 /// What a browser makes of it: text.
 #[test]
 fn a_picture_runs_no_script_but_its_own() {

@@ -94,26 +94,25 @@ enum Place<'a> {
 /// Names have parentheses in them, and so can paths: the place is the shortest end that is balanced.
 fn split_place(text: &str) -> Option<(&str, Place<'_>)> {
     let inner_end = text.strip_suffix(')')?;
-    inner_end.rmatch_indices(" (").find_map(|(at, _)| {
-        let inside = &inner_end[at + 2..];
-        let place = place(inside).filter(|_| is_balanced(inside))?;
-        Some((&text[..at], place))
-    })
-}
-
-fn is_balanced(text: &str) -> bool {
-    let mut depth = 0_i32;
-    for byte in text.bytes() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            _ => {}
+    // From the end, each byte once: how many are closed and not yet opened.
+    let (mut closed, mut end) = (0_usize, inner_end.len());
+    for (at, _) in inner_end.rmatch_indices(" (") {
+        for byte in inner_end.as_bytes()[at + 2..end].iter().rev() {
+            match byte {
+                b')' => closed += 1,
+                // What is opened and not closed is so in any longer end, too.
+                b'(' => closed = closed.checked_sub(1)?,
+                _ => {}
+            }
         }
-        if depth < 0 {
-            return false;
+        end = at + 2;
+        if closed == 0
+            && let Some(place) = place(&inner_end[at + 2..])
+        {
+            return Some((&text[..at], place));
         }
     }
-    depth == 0
+    None
 }
 
 /// `in path`, `path:line` or `path:line:column`.
@@ -219,6 +218,15 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(parts(text), expected, "{text}");
         }
+    }
+
+    /// In time that grows with the text, not with its square.
+    #[test]
+    fn a_text_of_nothing_but_parentheses() {
+        let text = format!("f{}{}", " (a".repeat(400_000), ")".repeat(400_000));
+        assert_eq!(parts(&text), (None, &*text, None, 0, 0, None));
+        let text = format!("f (in a{}{})", " (a".repeat(400_000), ")".repeat(400_000));
+        assert_eq!(parts(&text).1, "f");
     }
 
     #[test]

@@ -150,7 +150,7 @@ pub struct Process {
 }
 
 /// An executable or library that was loaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Module {
     /// As the loader names it.

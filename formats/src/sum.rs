@@ -40,15 +40,17 @@ impl PointExtension {
         self.estimate = both(self.estimate, other.estimate, Estimate::plus);
         self.touch = both(self.touch, other.touch, Touch::plus);
         self.time = both(self.time, other.time, AllocatorTime::plus);
-        for share in &other.by_process {
-            match self
-                .by_process
-                .iter_mut()
-                .find(|known| known.process == share.process)
-            {
-                Some(known) => known.add(share),
-                None => self.by_process.push(*share),
-            }
+        if !other.by_process.is_empty() {
+            self.by_process.extend(&other.by_process);
+            // Two lists in order, most often: as good as merged.
+            self.by_process.sort_by_key(|share| share.process);
+            self.by_process.dedup_by(|share, sum| {
+                let is_same = share.process == sum.process;
+                if is_same {
+                    sum.add(share);
+                }
+                is_same
+            });
         }
     }
 }

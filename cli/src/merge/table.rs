@@ -1,6 +1,6 @@
 //! The sum of profiles: grows with distinct stacks, not with files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use heapledger_formats::frame::Frame;
@@ -29,6 +29,7 @@ pub(crate) struct Merged {
     stacks: HashMap<Box<[u32]>, u32>,
     sums: Vec<Sum>,
     modules: Vec<Module>,
+    known_modules: HashSet<Module>,
     processes: Vec<Process>,
     sample_bytes: Option<u64>,
     /// While all profiles have it.
@@ -98,6 +99,7 @@ impl Merged {
             stacks: HashMap::new(),
             sums: Vec::new(),
             modules: Vec::new(),
+            known_modules: HashSet::new(),
             processes: Vec::new(),
             has_extensions: false,
             merged: 0,
@@ -135,7 +137,7 @@ impl Merged {
                 }
             }
             for module in &extension.modules {
-                if !self.modules.contains(module) {
+                if self.known_modules.insert(module.clone()) {
                     self.modules.push(module.clone());
                 }
             }
