@@ -28,7 +28,7 @@ block() {
 }
 
 say "building"
-cargo build --quiet --release "${flags[@]}" --example log_before --example log_after
+cargo build --quiet --release "${flags[@]}" --example log_before --example log_after --example json_service
 cargo build --quiet --package heapledger-cli --package viewer-compat --bin heapledger --bin screenshot
 bench=$(cargo bench "${flags[@]}" --bench log_program --no-run --message-format json 2>/dev/null |
     python3 -c 'import json, sys
@@ -85,7 +85,7 @@ sampled() {
     [[ -s $out/$1.folded ]]
 }
 
-cp "$out"/release/examples/log_{before,after} "$out"
+cp "$out"/release/examples/{log_before,log_after,json_service} "$out"
 
 say "CPU time: perf and inferno"
 command -v inferno-collapse-perf >/dev/null || cargo install --quiet --root "$out/tools" inferno --version 0.12.8
@@ -135,9 +135,14 @@ say "time: criterion"
 "$bench" --bench --noplot 2>/dev/null | grep -E '^(before|after)? +time:' >criterion.out || true
 block criterion cat criterion.out
 
+say "the report"
+./json_service >/dev/null 2>&1
+"$tools/heapledger" report json_service.json
+
 say "pictures"
 picture() { "$tools/screenshot" "$1" "$root/docs/$2" --width 1200 --height "${3:-700}" && echo "docs/$2"; }
 picture log_before.json dhat-viewer.png 1500
+picture json_service.html report.png 760
 picture before.svg flame-graph.png
 picture change.svg flame-graph-change.png
 picture before.speedscope.json speedscope.png 420

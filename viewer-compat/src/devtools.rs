@@ -156,6 +156,14 @@ impl Browser {
         Ok(())
     }
 
+    /// The size of the window, in pixels.
+    pub fn resize(&mut self, width: u32, height: u32) -> Result<(), ViewerError> {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", size)
+            .map(drop)
+    }
+
     /// A PNG of what is in the window.
     pub(crate) fn picture(&mut self) -> Result<Vec<u8>, ViewerError> {
         let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }))?;

@@ -88,7 +88,7 @@ impl DhatViewer {
         if let Some(label) = &picture.sort_metric {
             self.select_metric(label)?;
         }
-        self.set_window(picture.max_width, picture.max_height)?;
+        self.browser.resize(picture.max_width, picture.max_height)?;
         let used = self.browser.evaluate(
             "({ width: document.documentElement.scrollWidth, height: document.body.scrollHeight + 16 })",
         )?;
@@ -97,7 +97,7 @@ impl DhatViewer {
                 .and_then(|size| u32::try_from(size).ok())
                 .map_or(max, |size| size.min(max))
         };
-        self.set_window(
+        self.browser.resize(
             within(&used["width"], picture.max_width),
             within(&used["height"], picture.max_height),
         )?;
@@ -122,13 +122,5 @@ impl DhatViewer {
                 "no sort metric {label:?} for this file"
             )))
         }
-    }
-
-    fn set_window(&mut self, width: u32, height: u32) -> Result<(), ViewerError> {
-        let size =
-            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.browser
-            .call("Emulation.setDeviceMetricsOverride", size)?;
-        Ok(())
     }
 }

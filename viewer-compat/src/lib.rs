@@ -27,7 +27,7 @@ pub mod pprof;
 pub mod profiles;
 pub mod speedscope;
 pub mod strict;
-mod svg_picture;
+mod pictures;
 mod viewed;
 mod file_sums;
 
@@ -36,6 +36,6 @@ pub use devtools::Browser;
 pub use dhat_viewer::{DhatViewer, Picture, open_in_dhat_viewer};
 pub use error::ViewerError;
 pub use file_sums::file_sums;
+pub use pictures::{page_picture, svg_picture};
 pub use programs::Programs;
-pub use svg_picture::svg_picture;
 pub use viewed::{Metric, Totals, Viewed};

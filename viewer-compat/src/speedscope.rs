@@ -138,10 +138,7 @@ impl Speedscope {
 
     /// A PNG of the window.
     pub fn picture(&mut self, width: u32, height: u32) -> Result<Vec<u8>, ViewerError> {
-        let size =
-            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.browser
-            .call("Emulation.setDeviceMetricsOverride", size)?;
+        self.browser.resize(width, height)?;
         // Left heavy: equal stacks side by side.
         self.browser.evaluate(
             "for (const type of ['keydown', 'keypress'])

@@ -1,4 +1,4 @@
-//! A picture of a file in the program that opens it: a flame graph (`.svg`) in a browser, speedscope's
+//! A picture of a file in the program that opens it: flame graphs (`.svg`) and reports (`.html`) in a browser, speedscope's
 //! files (`.speedscope.json`) in speedscope, all others in the DHAT viewer.
 //!
 //! `screenshot FILE OUT.png [--sort "At t-gmax (bytes)"] [--width PIXELS] [--height PIXELS]`
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use viewer_compat::speedscope::Speedscope;
-use viewer_compat::{DhatViewer, Picture, Programs, svg_picture};
+use viewer_compat::{DhatViewer, Picture, Programs, page_picture, svg_picture};
 
 const USAGE: &str =
     "usage: screenshot FILE OUT.png [--sort METRIC] [--width PIXELS] [--height PIXELS]";
@@ -36,6 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (width, height) = (picture.max_width, picture.max_height);
     let png = if file.ends_with(".svg") {
         svg_picture(Path::new(file), width)?
+    } else if file.ends_with(".html") {
+        page_picture(Path::new(file), width, height)?
     } else if file.ends_with(".speedscope.json") {
         let mut viewer = Speedscope::start()?;
         viewer.load(&Path::new(file).canonicalize()?)?;

@@ -1,9 +1,7 @@
-//! A picture of an SVG, as a browser shows it.
+//! Pictures of SVGs and pages, as a browser shows them.
 
 use std::path::Path;
 use std::time::Duration;
-
-use serde_json::json;
 
 use crate::devtools::Browser;
 use crate::error::ViewerError;
@@ -14,12 +12,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A PNG of an SVG, so wide and as high as the SVG is.
 pub fn svg_picture(svg: &Path, width: u32) -> Result<Vec<u8>, ViewerError> {
     let mut browser = Browser::start(&Programs::find()?.chromium, LIMIT)?;
-    let resize = |browser: &mut Browser, height: u64| {
-        let size =
-            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        browser.call("Emulation.setDeviceMetricsOverride", size)
-    };
-    resize(&mut browser, 600)?;
+    browser.resize(width, 600)?;
     browser.navigate(&svg.canonicalize()?)?;
     let height = browser.evaluate(
         "new Promise(done => {
@@ -29,9 +22,26 @@ pub fn svg_picture(svg: &Path, width: u32) -> Result<Vec<u8>, ViewerError> {
              look();
          })",
     )?;
-    let Some(height) = height.as_u64().filter(|height| (1..5000).contains(height)) else {
+    let pixels = height
+        .as_u64()
+        .and_then(|height| u32::try_from(height).ok());
+    let Some(height) = pixels.filter(|pixels| (1..5000).contains(pixels)) else {
         return Err(ViewerError::Refused(format!("its height is {height}")));
     };
-    resize(&mut browser, height)?;
+    browser.resize(width, height)?;
+    browser.picture()
+}
+
+/// A PNG of the window of a page that says `data-ready` of its body once it is drawn.
+pub fn page_picture(page: &Path, width: u32, height: u32) -> Result<Vec<u8>, ViewerError> {
+    let mut browser = Browser::start(&Programs::find()?.chromium, LIMIT)?;
+    browser.resize(width, height)?;
+    browser.navigate(&page.canonicalize()?)?;
+    browser.evaluate(
+        "new Promise(done => {
+             const look = () => document.body?.dataset.ready ? setTimeout(done, 100) : setTimeout(look, 5);
+             look();
+         })",
+    )?;
     browser.picture()
 }
