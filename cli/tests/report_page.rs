@@ -233,6 +233,121 @@ fn what_heapledger_adds() {
     page.assert_quiet();
 }
 
+/// What reverses or hides text is written out wherever a file's text is shown.
+#[test]
+fn nothing_is_turned_round() {
+    let text = std::fs::read_to_string(file("log_before.json")).unwrap();
+    let mut profile: Value = serde_json::from_str(&text).unwrap();
+    profile["cmd"] = "app \u{202e}gpj.exe\u{200b}".into();
+    profile["tu"] = "\u{202e}s".into();
+    for frame in profile["ftbl"].as_array_mut().unwrap().iter_mut().skip(1) {
+        *frame = "0x1: evil\u{202e}live\n (src/\u{202e}sr.nam:1:1)".into();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("profile.json");
+    std::fs::write(&path, profile.to_string()).unwrap();
+    let mut page = Page::of(&path);
+    assert_eq!(
+        page.ask("document.title"),
+        "app \\u{202e}gpj.exe\\u{200b} – heap profile"
+    );
+    for tab in [
+        "#tab-flame",
+        "#tab-sites",
+        "#tab-callers",
+        "#tab-timeline",
+        "#tab-waste",
+    ] {
+        page.click(tab);
+        if tab == "#tab-flame" {
+            page.ask("document.querySelector('#canvas').focus()");
+            page.press("ArrowDown");
+            assert_eq!(page.text("#flame-place"), "src/\\u{202e}sr.nam:1");
+        }
+        if tab == "#tab-sites" {
+            page.click("#site-table tbody .link");
+            assert!(
+                page.text("#details ol")
+                    .contains("evil\\u{202e}live\\u{a} src/\\u{202e}sr.nam:1")
+            );
+        }
+        let found = page.ask(r"[...document.body.innerText.matchAll(/[\u202a-\u202e\u200b-\u200f\u2066-\u2069]/g)].length + [...document.body.innerText.matchAll(/\\u\{202e\}/g)].length * 1000");
+        let found = found.as_u64().unwrap();
+        assert!(found >= 1000 && found % 1000 == 0, "{tab}: {found}");
+    }
+    page.assert_quiet();
+}
+
+/// A link to a view opens it without moving the page, and the address follows the view.
+#[test]
+fn addresses_of_views() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("big.json");
+    std::fs::write(&path, big_profile(2_000)).unwrap();
+    for view in ["sites", "callers"] {
+        let mut page = Page::at(&path, &format!("#{view}"));
+        page.ask("new Promise(resolve => setTimeout(resolve, 100))");
+        let is_tall = page.ask("document.documentElement.scrollHeight > innerHeight");
+        assert_eq!(
+            (is_tall, page.ask("scrollY")),
+            (true.into(), 0.into()),
+            "{view}"
+        );
+        let open = format!("document.querySelector('#panel-{view}').hidden");
+        assert_eq!(page.ask(&open), false);
+    }
+    let mut page = Page::of(&path);
+    page.click("#tab-waste");
+    assert_eq!(page.ask("location.hash"), "#waste");
+    // As the button of the browser does.
+    page.ask("location.hash = 'sites'");
+    page.ask("new Promise(resolve => setTimeout(resolve, 100))");
+    assert_eq!(
+        page.ask("document.querySelector('#panel-sites').hidden"),
+        false
+    );
+    page.assert_quiet();
+}
+
+/// From a function of the flame graph to the sites under it, and to their stacks.
+#[test]
+fn under_a_function() {
+    let mut page = Page::of(&file("log_before.json"));
+    page.ask("document.querySelector('#canvas').focus()");
+    for _ in 0..3 {
+        page.press("ArrowDown");
+    }
+    page.press("ArrowRight");
+    assert!(
+        page.text("#flame-status")
+            .starts_with("to_string<str>: 8,934,931 bytes (8.9 MB), 31.8%")
+    );
+    assert_eq!(
+        page.text("#flame-place"),
+        "library/alloc/src/string.rs:2894"
+    );
+    page.click("#flame-details");
+    assert_eq!(page.text("#details-title"), "to_string<str>");
+    assert!(
+        page.text("#details dl")
+            .contains("8,934,931 bytes (8.9 MB)")
+    );
+    page.click("#close");
+    page.click("#sites-below");
+    assert_eq!(page.text("#site-filter span"), "Under to_string<str>");
+    assert_eq!(page.text("#site-table caption"), "1 site");
+    assert_eq!(page.rows()[0][0], "8,934,931");
+    page.search("main");
+    assert_eq!(page.text("#site-table caption"), "1 site");
+    page.search("collect");
+    assert_eq!(page.text("#site-table caption"), "0 sites");
+    page.click("#site-filter button");
+    assert_eq!(page.text("#site-table caption"), "1 site");
+    page.search("");
+    assert_eq!(page.text("#site-table caption"), "3 sites");
+    page.assert_quiet();
+}
+
 #[test]
 fn names_are_text() {
     let hostile = r#"<img src=x onerror="document.body.dataset.hacked=1"></script><script>document.body.dataset.hacked=2</script>"#;

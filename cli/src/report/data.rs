@@ -1,7 +1,8 @@
 //! What the page's script works on: a head in JSON, then columns of numbers, compressed.
 //!
-//! Stacks are a tree of places (function, file, line), and beside it the same tree by functions alone,
-//! which is what a flame graph draws. A parent's number is smaller than its children's.
+//! Stacks are a tree of places (function, file, line); each of its nodes has a box in the same tree by
+//! functions alone, which is what a flame graph draws. Numbers are told as distances that are mostly small:
+//! of a node to its parent before it, of a box to the next new one, of a point's other nodes to its innermost.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -229,45 +230,22 @@ impl Columns {
         }
         self.lengths.push((name.to_owned(), length));
     }
-
-    /// Parents as how far they lie before their child; the root is its own.
-    fn push_parents(&mut self, name: &str, parents: &[u32]) {
-        self.push(
-            name,
-            parents
-                .iter()
-                .zip(0_u32..)
-                .map(|(&parent, own)| own - parent),
-        );
-    }
 }
 
-/// A tree whose edges have a number each.
-#[derive(Debug)]
-struct Tree {
-    parents: Vec<u32>,
-    labels: Vec<u32>,
-    kids: HashMap<(u32, u32), u32>,
+/// Boxes by their parent, function and kind: what has one name can be of two kinds.
+#[derive(Debug, Default)]
+struct Boxes {
+    known: HashMap<(u32, u32, u32), u32>,
+    count: u32,
 }
 
-impl Tree {
-    fn new(root: u32) -> Tree {
-        Tree {
-            parents: vec![0],
-            labels: vec![root],
-            kids: HashMap::new(),
-        }
-    }
-
-    /// The child with this label, made if it is new.
-    fn kid(&mut self, parent: u32, label: u32) -> u32 {
-        let next = index(self.parents.len());
-        let kid = *self.kids.entry((parent, label)).or_insert(next);
-        if kid == next {
-            self.parents.push(parent);
-            self.labels.push(label);
-        }
-        kid
+impl Boxes {
+    /// The child's number, and how far it is before the next new one.
+    fn kid(&mut self, parent: u32, name: u32, kind: u32) -> (u32, u32) {
+        let number = *self.known.entry((parent, name, kind)).or_insert(self.count);
+        let distance = self.count - number;
+        self.count += u32::from(distance == 0);
+        (number, distance)
     }
 }
 
@@ -318,30 +296,32 @@ fn stacks(sites: &Sites<'_>, strings: &mut Strings, columns: &mut Columns) {
     let mut order: Vec<usize> = (0..profile.points.len()).collect();
     order.par_sort_by(|&a, &b| stack_of(a).cmp(stack_of(b)));
 
-    let (mut parents, mut place_of_node) = (vec![0_u32], vec![root]);
-    // What has one name can be of two kinds: their boxes are two.
-    let box_label = |place: u32| {
+    let mut boxes = Boxes::default();
+    let mut box_of_place = |parent: u32, place: u32| {
         let [name, _, _, kind] = shapes[place as usize];
-        name * 3 + kind
+        boxes.kid(parent, name, kind)
     };
-    let mut boxes = Tree::new(box_label(root));
-    let mut box_of_node = vec![0_u32];
+    let (root_box, root_distance) = box_of_place(0, root);
+    let (mut to_parent, mut place_of_node, mut to_new_box) =
+        (vec![0_u32], vec![root], vec![root_distance]);
     let mut keys: HashMap<Key, u32> = HashMap::new();
     let mut keys_in_order: Vec<Key> = Vec::new();
     let mut rows = vec![[0_u32; 4]; profile.points.len()];
-    // The nodes of the last stack, from the root on.
-    let mut path = vec![0_u32];
+    // The nodes of the last stack with their boxes, from the root on.
+    let mut path = vec![(0_u32, root_box)];
     let mut last: &[u32] = &[];
     for number in order {
         let stack = stack_of(number);
         let shared = last.iter().zip(stack).take_while(|(a, b)| a == b).count();
         path.truncate(shared + 1);
         for &place in &stack[shared..] {
-            let above = path[path.len() - 1];
-            path.push(index(parents.len()));
-            parents.push(above);
+            let (above, box_above) = path[path.len() - 1];
+            let node = index(place_of_node.len());
+            let (number, distance) = box_of_place(box_above, place);
+            to_parent.push(node - above);
             place_of_node.push(place);
-            box_of_node.push(boxes.kid(box_of_node[above as usize], box_label(place)));
+            to_new_box.push(distance);
+            path.push((node, number));
         }
         last = stack;
         let point = &profile.points[number];
@@ -353,13 +333,9 @@ fn stacks(sites: &Sites<'_>, strings: &mut Strings, columns: &mut Columns) {
         }
         let depth = sites.depth(profile.stack(point));
         let own_depth = sites.own_depth(point).unwrap_or(depth);
-        let at_depth = |depth: usize| path[stack.len() - depth];
-        rows[number] = [
-            at_depth(0),
-            at_depth(depth),
-            at_depth(own_depth),
-            key_number,
-        ];
+        let (node, _) = path[stack.len()];
+        let outward = |depth: usize| node - path[stack.len() - depth].0;
+        rows[number] = [node, outward(depth), outward(own_depth), key_number];
     }
 
     for (part, name) in ["place_name", "place_file", "place_line", "place_kind"]
@@ -368,12 +344,9 @@ fn stacks(sites: &Sites<'_>, strings: &mut Strings, columns: &mut Columns) {
     {
         columns.push(name, shapes.iter().map(|place| place[part]));
     }
-    columns.push_parents("node_parent", &parents);
+    columns.push("node_parent", to_parent);
     columns.push("node_place", place_of_node);
-    columns.push("node_box", box_of_node);
-    columns.push_parents("box_parent", &boxes.parents);
-    columns.push("box_name", boxes.labels.iter().map(|label| label / 3));
-    columns.push("box_kind", boxes.labels.iter().map(|label| label % 3));
+    columns.push("node_box", to_new_box);
     for (part, name) in ["point_node", "point_site", "point_own", "point_key"]
         .iter()
         .enumerate()

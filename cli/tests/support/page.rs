@@ -15,6 +15,11 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn of(profile: &Path) -> Page {
+        Page::at(profile, "")
+    }
+
+    /// Opened with this end of its address.
+    pub(crate) fn at(profile: &Path, hash: &str) -> Page {
         let folder = tempfile::tempdir().unwrap();
         let page = folder.path().join("report.html");
         let written = heapledger([
@@ -24,7 +29,8 @@ impl Page {
             page.as_os_str(),
         ]);
         assert!(written.status.success(), "{written:?}");
-        let browser = read_page(&page);
+        let address = format!("{}{hash}", page.display());
+        let browser = read_page(Path::new(&address));
         Page {
             browser,
             _folder: folder,

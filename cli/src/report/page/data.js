@@ -1,5 +1,6 @@
 // The data: a head in JSON, then columns of numbers, seven bits a byte.
 const unpack = async () => {
+    if (!globalThis.DecompressionStream) $("command").textContent = "This browser is too old for this page: it cannot decompress.";
     const text = atob($("data").textContent.trim());
     const packed = new Uint8Array(text.length);
     for (let at = 0; at < packed.length; at++) packed[at] = text.charCodeAt(at);
@@ -12,30 +13,44 @@ const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + headLengt
 const column = {};
 let position = 4 + headLength;
 for (const [name, length] of head.columns) {
-    const values = new Float64Array(length);
+    const values = new (/^(figure|low|high)_/.test(name) ? Float64Array : Uint32Array)(length);
     for (let index = 0; index < length; index++) {
-        let value = 0, unit = 1, byte;
-        do {
+        let byte = bytes[position++], value = byte & 127, unit = 128;
+        while (byte > 127) {
             byte = bytes[position++];
             value += (byte & 127) * unit;
             unit *= 128;
-        } while (byte > 127);
+        }
         values[index] = value;
     }
     column[name] = values;
 }
 const { strings, figures } = head;
-const indices = name => Int32Array.from(column[name]);
-const parents = name => Int32Array.from(column[name], (distance, index) => index - distance);
 const [OWN, DEPENDENCY, STANDARD] = [0, 1, 2];
-// Places (function, file, line); a tree of places; the same tree by functions alone.
-const place = { name: indices("place_name"), file: indices("place_file"), line: indices("place_line"), kind: indices("place_kind") };
-const node = { parent: parents("node_parent"), place: indices("node_place"), box: indices("node_box") };
-const box = { parent: parents("box_parent"), name: indices("box_name"), kind: indices("box_kind") };
+// Places (function, file, line, whose code); a tree of places; its boxes: the same tree by functions alone.
+const place = { name: column.place_name, file: column.place_file, line: column.place_line, kind: column.place_kind };
+const node = { parent: column.node_parent, place: column.node_place, box: column.node_box };
+const firstNode = []; // of each box
+for (let at = 0; at < node.box.length; at++) {
+    node.parent[at] = at - node.parent[at];
+    const distance = node.box[at];
+    node.box[at] = firstNode.length - distance;
+    if (distance === 0) firstNode.push(at);
+}
+const ofBoxes = of => {
+    const list = new Uint32Array(firstNode.length);
+    for (let at = 0; at < list.length; at++) list[at] = of(firstNode[at]);
+    return list;
+};
+const box = { parent: ofBoxes(at => node.box[node.parent[at]]), name: ofBoxes(at => place.name[node.place[at]]), kind: ofBoxes(at => place.kind[node.place[at]]) };
 // The node of a point's stack, of the function that decided to allocate, and of the innermost own function.
-const point = { node: indices("point_node"), site: indices("point_site"), own: indices("point_own"), key: indices("point_key") };
+const point = { node: column.point_node, site: column.point_site, own: column.point_own, key: column.point_key };
+for (let at = 0; at < point.node.length; at++) {
+    point.site[at] = point.node[at] - point.site[at];
+    point.own[at] = point.node[at] - point.own[at];
+}
 // What points are put together by: names of what a key's points belong to.
-const key = Object.fromEntries(["site", "own", "function", "crate", "file", "type", "head", "own_head"].map(name => [name, indices("key_" + name)]));
+const key = Object.fromEntries(["site", "own", "function", "crate", "file", "type", "head", "own_head"].map(name => [name, column["key_" + name]]));
 const points = point.node.length;
 const values = Object.fromEntries(figures.map(figure => [figure.id, column["figure_" + figure.id]]));
 const sum = list => { let all = 0; for (let index = 0; index < list.length; index++) all += list[index]; return all; };

@@ -105,6 +105,7 @@ function drawFlame() {
     }
     $("flame-status").textContent = strings[box.name[chosen]] + ": " + figuresOf(chosen);
     $("flame-place").textContent = placesOf(chosen);
+    $("legend").lastElementChild.hidden = !boxFound;
     $("zoom-out").disabled = zoomed === 0;
     $("sites-below").disabled = chosen === 0;
 }

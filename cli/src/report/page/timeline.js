@@ -12,7 +12,7 @@ const momentText = at => {
 // Round numbers from 0 to the most, about as many as asked for.
 const ticks = (most, count) => {
     const power = 10 ** Math.floor(Math.log10(most / count));
-    const step = [1, 2, 5, 10].map(times => times * power).find(step => step * count >= most * 0.999);
+    const step = [1, 2, 5, 10].map(times => times * power).find(step => step * (count + 0.9) >= most);
     return Array.from({ length: Math.floor(most / step * 1.0001) + 1 }, (_, at) => at * step);
 };
 // One unit for all labels of an axis.
@@ -35,7 +35,7 @@ function drawTimeline() {
     const x = time => PLOT.left + room * time / last;
     const y = live => floor - PLOT.height * live / most;
     const picture = draw("svg", { width: wide, height: floor + PLOT.bottom, "aria-hidden": "true" });
-    const heights = ticks(most, 5), times = ticks(last, Math.max(2, Math.min(10, Math.floor(room / 90))));
+    const heights = ticks(most, 5), times = ticks(last, Math.max(2, Math.min(10, Math.floor(room / 75))));
     const heightLabels = labels(heights, BYTES), timeLabels = labels(times, timeUnits);
     for (const [at, live] of heights.entries()) picture.append(
         draw("line", { class: "axis", x1: PLOT.left, x2: wide - PLOT.right, y1: y(live), y2: y(live) }),
