@@ -113,7 +113,7 @@ fn write_all(profile: &Profile) {
 }
 
 fn shown(profile: &Profile) {
-    assert!(report::page(profile).ends_with("</html>\n"));
+    assert!(report::page(profile).unwrap().ends_with("</html>\n"));
     notes::notes(profile);
     resolve::note(profile);
     let sites = Sites::new(profile);

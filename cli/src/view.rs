@@ -24,7 +24,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result<()> {
-    let page = report::page(&load::profile(path)?);
+    let page = report::page(&load::profile(path)?)?;
     serve(&page, options.port, !options.no_browser, out)
 }
 

@@ -244,7 +244,7 @@ fn tell(files: &[PathBuf], folder: &Path, open: bool, out: &mut dyn Write) -> Re
         let name = path.with_extension("html");
         let page = reports.join(name.file_name().unwrap_or_default());
         fs::create_dir_all(&reports).map_err(|error| Failure::of_path(&reports, error))?;
-        let content = report::page(&profile);
+        let content = report::page(&profile)?;
         output::write(&page, |sink| sink.write_all(content.as_bytes()))?;
         writeln!(out)?;
         top::print_summary(&profile, ROWS, out)?;

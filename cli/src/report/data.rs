@@ -9,6 +9,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use heapledger_formats::limits::Fitted;
 use heapledger_formats::metric::Metric;
 use heapledger_formats::model::Profile;
 use rayon::slice::ParallelSliceMut as _;
@@ -20,7 +21,8 @@ use crate::notes::notes;
 use crate::sites::{Grouping, Key, Sites};
 use crate::terminal::{escaped, thousands};
 
-pub(super) fn packed(profile: &Profile) -> Vec<u8> {
+pub(super) fn packed(fitted: &Fitted<'_>) -> Vec<u8> {
+    let profile: &Profile = &fitted.profile;
     let mut columns = Columns::default();
     let mut strings = Strings::default();
     let sites = Sites::new(profile);
@@ -44,7 +46,7 @@ pub(super) fn packed(profile: &Profile) -> Vec<u8> {
         intervals.push(figure.to_string());
     }
     let head = head(
-        profile,
+        fitted,
         &figures,
         &intervals,
         &strings.texts,
@@ -61,12 +63,13 @@ pub(super) fn packed(profile: &Profile) -> Vec<u8> {
 }
 
 fn head(
-    profile: &Profile,
+    fitted: &Fitted<'_>,
     figures: &[Figure],
     intervals: &[String],
     strings: &[String],
     columns: &[(String, usize)],
 ) -> Value {
+    let profile: &Profile = &fitted.profile;
     let figures: Vec<Value> = figures
         .iter()
         .map(|figure| {
@@ -106,7 +109,21 @@ fn head(
             ])
         })
         .collect();
-    let notes: Vec<String> = notes(profile).iter().map(|note| shown(note)).collect();
+    let mut notes: Vec<String> = notes(profile).iter().map(|note| shown(note)).collect();
+    for (count, what) in [
+        (
+            fitted.folded_points,
+            "Smallest stacks summed up as [other], for a browser's sake",
+        ),
+        (
+            fitted.shortened_stacks,
+            "Stacks without their middle, for a browser's sake",
+        ),
+    ] {
+        if count > 0 {
+            notes.push(format!("{what}: {}.", thousands(count.into())));
+        }
+    }
     json!({
         "command": shown(&profile.command), "pid": profile.pid, "time": shown(&profile.time_units.0),
         "peak": profile.peak_time, "end": profile.end_time, "totals": totals(profile), "notes": notes,
