@@ -2,6 +2,7 @@
 //! parameters, and which container it belongs to.
 
 use heapledger_formats::frame::Frame;
+use heapledger_formats::text::shortened;
 
 /// Functions that are the way into an allocator.
 const ALLOCATORS: [&str; 14] = [
@@ -181,7 +182,7 @@ pub(crate) fn base_name(name: &str) -> String {
     for _ in 0..closures {
         base.push_str("::{closure}");
     }
-    base
+    shortened(&base).into_owned()
 }
 
 fn is_hash(part: &str) -> bool {

@@ -59,7 +59,7 @@ pub fn write(
             metric: options.metric,
             places: options.places,
         };
-        for line in folded::lines(&fitted.profile, &folded, flame::SEMICOLON) {
+        for line in folded::lines(&fitted.profile, &folded, flame::SEMICOLON, flame::FORMAT)? {
             let Some((stack, size)) = line.rsplit_once(' ') else {
                 continue;
             };

@@ -16,6 +16,11 @@ pub enum Error {
         /// What it has.
         available: Vec<Metric>,
     },
+    /// Stacks whose names, written for each, are longer than anybody reads.
+    TooLong {
+        /// What was to be written.
+        format: &'static str,
+    },
     /// A figure that the format has no place for.
     TooLarge {
         /// Of which figure.
@@ -37,6 +42,10 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
+            Self::TooLong { format } => write!(
+                f,
+                "the names on the profile's stacks are more than the 4 GiB of text that {format} can hold: `convert` to another format"
+            ),
             Self::TooLarge { metric, format } => write!(
                 f,
                 "the profile's {metric} are more than {format} can hold: is the file damaged?"
@@ -49,7 +58,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::NoSuchMetric { .. } | Self::TooLarge { .. } => None,
+            Self::NoSuchMetric { .. } | Self::TooLong { .. } | Self::TooLarge { .. } => None,
         }
     }
 }

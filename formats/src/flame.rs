@@ -15,6 +15,8 @@ use crate::text::one_line;
 /// character, so that no name has it.
 pub(crate) const SEMICOLON: char = '\u{e000}';
 
+pub(crate) const FORMAT: &str = "a flame graph";
+
 /// What is drawn.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -38,7 +40,8 @@ pub fn write(profile: &Profile, options: &Options, out: impl Write) -> Result<()
         metric: options.metric,
         places: options.places,
     };
-    let mut lines: Vec<String> = folded::lines(&fitted.profile, &folded, SEMICOLON).collect();
+    let mut lines: Vec<String> =
+        folded::lines(&fitted.profile, &folded, SEMICOLON, FORMAT)?.collect();
     let mut picture = picture(profile, options.metric, options.title.as_deref());
     if lines.is_empty() {
         lines.push(nothing(profile, options.metric));
@@ -54,7 +57,7 @@ pub(crate) fn check_sum(profile: &Profile, metric: Metric) -> Result<(), Error> 
         Some(_) => Ok(()),
         None => Err(Error::TooLarge {
             metric,
-            format: "a flame graph",
+            format: FORMAT,
         }),
     }
 }

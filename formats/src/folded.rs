@@ -25,24 +25,28 @@ pub struct Options {
 /// Writes a profile.
 ///
 /// # Errors
-/// Those of `out`, and [`Error::NoSuchMetric`].
+/// Those of `out`, [`Error::NoSuchMetric`], and [`Error::TooLong`].
 pub fn write(profile: &Profile, options: &Options, out: impl Write) -> Result<(), Error> {
     options.metric.check(profile)?;
     let fitted = limits::fit(profile, limits::VIEWERS);
     let mut out = BufWriter::new(out);
-    for line in lines(&fitted.profile, options, ':') {
+    for line in lines(&fitted.profile, options, ':', "a list of folded stacks")? {
         writeln!(out, "{line}")?;
     }
     out.flush()?;
     Ok(())
 }
 
+/// The most bytes of all lines, whose names stand in each.
+const MAX_LENGTH: u64 = 4 << 30;
+
 /// The lines, with `semicolon` for a `;` in a name.
 pub(crate) fn lines<'a>(
     profile: &'a Profile,
     options: &Options,
     semicolon: char,
-) -> impl Iterator<Item = String> + use<'a> {
+    format: &'static str,
+) -> Result<impl Iterator<Item = String> + use<'a>, Error> {
     let metric = options.metric;
     let places = options.places;
     let labels: Vec<String> = profile
@@ -58,7 +62,15 @@ pub(crate) fn lines<'a>(
             safe(&label, semicolon)
         })
         .collect();
-    profile.points.iter().filter_map(move |point| {
+    let mut lengths = profile
+        .stacks
+        .iter()
+        .map(|&frame| labels[frame as usize].len() as u64 + 1);
+    let length = lengths.try_fold(0, u64::checked_add);
+    if length.is_none_or(|length| length > MAX_LENGTH) {
+        return Err(Error::TooLong { format });
+    }
+    Ok(profile.points.iter().filter_map(move |point| {
         let size = metric.of(&point.counts);
         let stack = profile.stack(point);
         (size != 0).then(|| {
@@ -75,7 +87,7 @@ pub(crate) fn lines<'a>(
             line.push_str(&format!(" {size}"));
             line
         })
-    })
+    }))
 }
 
 /// A label that readers take for one frame: they cut at semicolons and line breaks, take a number
@@ -137,6 +149,17 @@ mod tests {
             written(&profile, Metric::TotalBytes, false),
             "???;a b;#\u{a0}no comment;call 12\u{a0}7;f::<[u8: 4]> 10\n"
         );
+    }
+
+    #[test]
+    fn few_long_names_do_not_become_many_lines_of_them() {
+        let mut profile = sample::heap(&[(&[&"n".repeat(2_000_000)], 10)]);
+        assert!(written(&profile, Metric::TotalBytes, false).len() < 2000);
+        profile.stacks = vec![1; 5 << 20];
+        let error = lines(&profile, &Options::default(), ':', "it")
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("more than the 4 GiB"), "{error}");
     }
 
     #[test]

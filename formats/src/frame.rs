@@ -1,5 +1,7 @@
 //! A frame's text, taken apart: `0xADDR: name (file:line:column)`.
 
+use crate::text::shortened;
+
 /// What a frame's text says. What it does not say is `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Frame<'a> {
@@ -57,23 +59,23 @@ impl<'a> Frame<'a> {
         self.name != "???"
     }
 
-    /// The name, and where it is not known the address and the module.
+    /// The name, and where it is not known the address and the module. A long one loses its middle.
     pub fn label(&self) -> String {
         match (self.is_named(), self.address, self.module) {
             (false, Some(address), Some(module)) => {
                 let file = module.rsplit(['/', '\\']).next().unwrap_or(module);
-                format!("{address:#x} ({file})")
+                format!("{address:#x} ({})", shortened(file))
             }
             (false, Some(address), None) => format!("{address:#x}"),
-            _ => self.name.to_owned(),
+            _ => shortened(self.name).into_owned(),
         }
     }
 
     /// The label, and file and line where they are known: `name (src/main.rs:3)`.
     pub fn label_with_place(&self) -> String {
         match (self.file, self.line) {
-            (Some(file), 0) => format!("{} ({file})", self.label()),
-            (Some(file), line) => format!("{} ({file}:{line})", self.label()),
+            (Some(file), 0) => format!("{} ({})", self.label(), shortened(file)),
+            (Some(file), line) => format!("{} ({}:{line})", self.label(), shortened(file)),
             (None, _) => self.label(),
         }
     }
