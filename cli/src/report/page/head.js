@@ -11,4 +11,4 @@ $("theme").addEventListener("click", () => {
     root.dataset.theme = dark ? "light" : "dark";
     drawFlame();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawFlame());
+for (const query of ["(prefers-color-scheme: dark)", "print"]) matchMedia(query).addEventListener("change", () => drawFlame());
