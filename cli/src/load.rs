@@ -8,6 +8,7 @@ use std::time::Duration;
 use flate2::read::MultiGzDecoder;
 use heapledger_formats::model::Profile;
 use heapledger_formats::read::{self, MAX_FILE_BYTES, ReadError};
+use heapledger_formats::text::shortened_to;
 use indicatif::ProgressBar;
 
 use crate::failure::{Failure, Result};
@@ -35,8 +36,18 @@ pub(crate) fn profile(path: &Path) -> Result<Profile> {
 
 /// For whoever tells by itself how far it is.
 pub(crate) fn silently(path: &Path) -> Result<Profile> {
-    read(path).map_err(|error| Failure::of_path(path, error))
+    let mut profile = read(path).map_err(|error| Failure::of_path(path, error))?;
+    for frame in &mut profile.frames {
+        if frame.len() > MAX_FRAME {
+            *frame = shortened_to(frame, MAX_FRAME).into();
+        }
+    }
+    Ok(profile)
 }
+
+/// Of a longer text the middle is left out: one such text on each of many stacks would be looked through
+/// for each of them. Names of compilers are shorter.
+const MAX_FRAME: usize = 16 << 10;
 
 /// The path that stands for standard input.
 const STDIN: &str = "-";

@@ -397,6 +397,39 @@ fn long_lists_take_time_in_proportion() {
     }
 }
 
+/// A long name that many stacks share is neither looked through nor shown for each of them.
+#[test]
+fn a_long_name_on_many_stacks_is_no_burden() {
+    let folder = folder();
+    let long = "L".repeat(4_000_000);
+    let text = profile(|value| {
+        let point = value["pps"][0].clone();
+        let points = (0..4_000_u32).map(|number| {
+            let mut point = point.clone();
+            point["fs"] = json!([1, 2 + number]);
+            point
+        });
+        value["pps"] = points.collect();
+        let callers = (0..4_000).map(|number| format!("0x{number:x}: app::f{number} (a.rs:1:1)"));
+        let shared = format!("0x1: core::{long} (library/core/src/{long}.rs:1:1)");
+        value["ftbl"] = ["[root]".to_owned(), shared]
+            .into_iter()
+            .chain(callers)
+            .collect();
+    });
+    fs::write(folder.path().join("long.json"), text).unwrap();
+    let top = said(folder.path(), "$H top long.json -n 2");
+    let row = top
+        .lines()
+        .find(|line| line.contains("app::f0 (a.rs:1) through LLL"));
+    assert!(
+        row.is_some_and(|row| row.contains("L…L") && row.len() < 2000),
+        "{top}"
+    );
+    assert_eq!(said(folder.path(), "$H flame long.json -o out"), "out\n");
+    assert!(fs::metadata(folder.path().join("out")).unwrap().len() < 100_000_000);
+}
+
 /// What a browser makes of it: text.
 #[test]
 fn a_picture_runs_no_script_but_its_own() {

@@ -19,12 +19,17 @@ const MAX_SHOWN: usize = 1024;
 
 /// The text, without its middle where it is too long to be shown. A file keeps it whole.
 pub fn shortened(text: &str) -> Cow<'_, str> {
-    if text.len() <= MAX_SHOWN {
+    shortened_to(text, MAX_SHOWN)
+}
+
+/// The text, without its middle where it has more than `max` bytes, which are at least 16.
+pub fn shortened_to(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
         return Cow::Borrowed(text);
     }
     let is_boundary = |at: &usize| text.is_char_boundary(*at);
-    let start = (0..=MAX_SHOWN / 2).rev().find(is_boundary);
-    let end = (text.len() - MAX_SHOWN / 2 + 4..=text.len()).find(is_boundary);
+    let start = (0..=max / 2).rev().find(is_boundary);
+    let end = (text.len() - max / 2 + 4..=text.len()).find(is_boundary);
     let (start, end) = (start.unwrap_or(0), end.unwrap_or(text.len()));
     Cow::Owned(format!("{}…{}", &text[..start], &text[end..]))
 }
