@@ -57,6 +57,25 @@ fn what_a_user_clicks_and_types() {
         true
     );
 
+    // Without the standard library, whose functions' bytes are their callers'.
+    page.click("#hide-standard");
+    for status in [
+        "log_before::main: 28,135,955 bytes",
+        "process_logs: 28,134,931 bytes",
+        "process_logs: 28,134,931 bytes",
+    ] {
+        page.press("ArrowDown");
+        let shown = page.text("#flame-status");
+        assert!(shown.starts_with(status), "{shown}");
+    }
+    assert_eq!(
+        page.text("#flame-place"),
+        "examples/log_before.rs:16 and 1 other line"
+    );
+    page.click("#hide-standard");
+    assert!(page.text("#flame-status").starts_with("[root]"));
+    page.ask("document.querySelector('#canvas').focus()");
+
     // By mouse: the second row is main, over the whole width.
     page.ask("document.querySelector('#canvas').dispatchEvent(new MouseEvent('click', {clientX: 300, clientY: document.querySelector('#canvas').getBoundingClientRect().top + 25}))");
     assert!(page.text("#flame-status").starts_with("log_before::main"));

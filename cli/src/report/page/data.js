@@ -42,7 +42,30 @@ const ofBoxes = of => {
     for (let at = 0; at < list.length; at++) list[at] = of(firstNode[at]);
     return list;
 };
-const box = { parent: ofBoxes(at => node.box[node.parent[at]]), name: ofBoxes(at => place.name[node.place[at]]), kind: ofBoxes(at => place.kind[node.place[at]]) };
+const whole = { parent: ofBoxes(at => node.box[node.parent[at]]), name: ofBoxes(at => place.name[node.place[at]]), kind: ofBoxes(at => place.kind[node.place[at]]) };
+// The same without the standard library: what it did, its callers did.
+const withoutStandard = () => {
+    const [parent, name, kind, numbers] = [[0], [whole.name[0]], [whole.kind[0]], new Map()];
+    const moved = new Uint32Array(whole.parent.length);
+    for (let at = 1; at < moved.length; at++) {
+        const above = moved[whole.parent[at]];
+        if (whole.kind[at] === STANDARD) {
+            moved[at] = above;
+            continue;
+        }
+        const same = above * strings.length + whole.name[at];
+        let number = numbers.get(same);
+        if (number === undefined) {
+            numbers.set(same, number = parent.push(above) - 1);
+            name.push(whole.name[at]);
+            kind.push(whole.kind[at]);
+        }
+        moved[at] = number;
+    }
+    return { box: { parent, name, kind }, ofNodes: nodeBoxes.map(at => moved[at]) };
+};
+const nodeBoxes = node.box;
+let box = whole;
 // The node of a point's stack, of the function that decided to allocate, and of the innermost own function.
 const point = { node: column.point_node, site: column.point_site, own: column.point_own, key: column.point_key };
 for (let at = 0; at < point.node.length; at++) {

@@ -2,13 +2,17 @@
 const ROW = 18;
 const canvas = $("canvas");
 const pen = canvas.getContext("2d");
-const firstKid = new Int32Array(box.parent.length).fill(-1);
-const nextKid = new Int32Array(box.parent.length).fill(-1);
-for (let at = box.parent.length - 1; at > 0; at--) {
-    nextKid[at] = firstKid[box.parent[at]];
-    firstKid[box.parent[at]] = at;
-}
-const boxTotals = {};
+let firstKid, nextKid, boxTotals;
+const linkKids = () => {
+    boxTotals = {};
+    firstKid = new Int32Array(box.parent.length).fill(-1);
+    nextKid = new Int32Array(box.parent.length).fill(-1);
+    for (let at = box.parent.length - 1; at > 0; at--) {
+        nextKid[at] = firstKid[box.parent[at]];
+        firstKid[box.parent[at]] = at;
+    }
+};
+linkKids();
 const totalsOf = id => boxTotals[id] ??= (() => {
     const totals = new Float64Array(box.parent.length);
     for (let index = 0; index < points; index++) totals[node.box[point.node[index]]] += values[id][index];
@@ -27,7 +31,9 @@ const figuresOf = at => {
 // Where in its file a box's function was, if it is known: one box can be of several lines.
 const placesOf = at => {
     const places = new Set();
-    for (let index = 1; index < node.box.length; index++) if (node.box[index] === at) places.add(placeOf(index));
+    for (let index = 1; index < node.box.length; index++) {
+        if (node.box[index] === at && place.name[node.place[index]] === box.name[at]) places.add(placeOf(index));
+    }
     places.delete("");
     const [first, ...others] = places;
     return first === undefined ? "" : first + (others.length ? " and " + plural(others.length, "other line") : "");
@@ -157,6 +163,13 @@ canvas.addEventListener("keydown", event => {
     moves[event.key]();
 });
 $("zoom-out").addEventListener("click", () => zoom(0));
+$("hide-standard").addEventListener("change", event => {
+    ({ box, ofNodes: node.box } = event.target.checked ? withoutStandard() : { box: whole, ofNodes: nodeBoxes });
+    linkKids();
+    zoomed = chosen = 0;
+    below = null;
+    search();
+});
 $("flame-details").addEventListener("click", () => {
     const isIn = pointsBelow(chosen);
     showDetails(strings[box.name[chosen]], [...isIn.keys()].filter(index => isIn[index]), figure);
