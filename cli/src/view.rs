@@ -35,14 +35,15 @@ pub(crate) fn serve(page: &str, port: u16, open: bool, out: &mut dyn Write) -> R
     let url = format!("http://{}/", listener.local_addr().map_err(fail)?);
     writeln!(out, "{url} shows it; end with Ctrl-C")?;
     out.flush()?;
-    if open {
-        open_browser(&url);
+    if open && !open_browser(&url) {
+        writeln!(out, "No browser could be started here: open it yourself.")?;
+        out.flush()?;
     }
     server::serve(&listener, page).map_err(fail)
 }
 
-/// Tries; whoever has no browser has the address.
-pub(crate) fn open_browser(target: &str) {
+/// Whether there was one to be started: whoever has none has the address.
+pub(crate) fn open_browser(target: &str) -> bool {
     let opener = if cfg!(target_os = "macos") {
         "open"
     } else {
@@ -54,5 +55,5 @@ pub(crate) fn open_browser(target: &str) {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    drop(quiet);
+    quiet.is_ok()
 }

@@ -1,5 +1,6 @@
 //! `run` and `test`: builds with what a profile needs, runs, and tells where everything is.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -239,23 +240,43 @@ fn offer(package: &Package, build: &Build, wanted: &Wanted<'_>, out: &mut dyn Wr
 
 fn tell(files: &[PathBuf], folder: &Path, open: bool, out: &mut dyn Write) -> Result<()> {
     let reports = folder.join("reports");
+    fs::create_dir_all(&reports).map_err(|error| Failure::of_path(&reports, error))?;
+    let mut pages = HashSet::new();
+    let mut closed = false;
     for path in files {
         let profile = load::profile(path)?;
-        let name = path.with_extension("html");
-        let page = reports.join(name.file_name().unwrap_or_default());
-        fs::create_dir_all(&reports).map_err(|error| Failure::of_path(&reports, error))?;
-        let content = report::page(&profile)?;
-        output::write(&page, |sink| sink.write_all(content.as_bytes()))?;
         writeln!(out)?;
         top::print_summary(&profile, ROWS, out)?;
         writeln!(out, "\nProfile: {}", escaped(&path.display().to_string()))?;
-        writeln!(out, "Report:  {}", escaped(&page.display().to_string()))?;
-        if open {
-            view::open_browser(&page.display().to_string());
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        // Profiles of one name may lie in several folders.
+        let names = (1..).map(|number: u32| match number {
+            1 => format!("{name}.html"),
+            _ => format!("{name}-{number}.html"),
+        });
+        let page = names
+            .map(|name| reports.join(name))
+            .find(|page| pages.insert(page.clone()));
+        let page = page.expect("there is always a further number");
+        // What was printed stands, whether or not there can be a page of it.
+        let written = report::page(&profile)
+            .and_then(|content| output::write(&page, |sink| sink.write_all(content.as_bytes())));
+        match written {
+            Ok(()) => writeln!(out, "Report:  {}", escaped(&page.display().to_string()))?,
+            Err(why) => {
+                writeln!(out, "Report:  none, because {why}")?;
+                continue;
+            }
         }
+        closed |= !(open && view::open_browser(&page.display().to_string()));
     }
-    if !files.is_empty() && !open {
-        writeln!(out, "Open the report in a browser, or run with --open.")?;
+    match (closed, open) {
+        (false, _) => {}
+        (true, false) => writeln!(out, "Open the report in a browser, or run with --open.")?,
+        (true, true) => writeln!(
+            out,
+            "No browser could be started here: open the report yourself."
+        )?,
     }
     Ok(())
 }
