@@ -1,13 +1,12 @@
 //! From a path to a profile.
 
-use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use heapledger_formats::model::Profile;
-use heapledger_formats::read::{self, MAX_FILE_BYTES, ReadError};
+use heapledger_formats::read::{self, ReadError};
 use heapledger_formats::text::shortened_to;
 use indicatif::ProgressBar;
 
@@ -61,15 +60,8 @@ fn read(path: &Path) -> std::result::Result<Profile, ReadError> {
     if path.as_os_str() == STDIN {
         return unpacked(io::stdin().lock(), 0);
     }
-    let file = File::open(path).map_err(ReadError::Unreadable)?;
-    let about = file.metadata().map_err(ReadError::Unreadable)?;
-    if about.is_dir() {
-        return Err(ReadError::Directory);
-    }
-    if about.len() > MAX_FILE_BYTES {
-        return Err(ReadError::TooLarge(about.len()));
-    }
-    unpacked(file, about.len())
+    let (file, length) = read::open(path)?;
+    unpacked(file, length)
 }
 
 fn unpacked(mut input: impl Read, length: u64) -> std::result::Result<Profile, ReadError> {

@@ -32,6 +32,16 @@ pub const MAX_HISTOGRAM_BYTES: usize = 1024;
 /// When the path leads to no readable regular file, the file is larger than [`MAX_FILE_BYTES`], or
 /// its text is not a profile.
 pub fn from_path(path: &Path) -> Result<Profile, ReadError> {
+    let (file, length) = open(path)?;
+    from_reader(file, length)
+}
+
+/// Opens what may be a profile, and tells how long it is; of a pipe that is 0.
+///
+/// # Errors
+///
+/// As [`from_path`], of the file itself.
+pub fn open(path: &Path) -> Result<(File, u64), ReadError> {
     let file = File::open(path).map_err(ReadError::Unreadable)?;
     let about = file.metadata().map_err(ReadError::Unreadable)?;
     if about.is_dir() {
@@ -40,7 +50,7 @@ pub fn from_path(path: &Path) -> Result<Profile, ReadError> {
     if about.len() > MAX_FILE_BYTES {
         return Err(ReadError::TooLarge(about.len()));
     }
-    from_reader(file, about.len())
+    Ok((file, about.len()))
 }
 
 /// Enough to see that something is no profile.
