@@ -232,8 +232,12 @@ fn recovered(ended: &Ended) -> Profile {
 }
 
 fn by_signal(signal: i32) {
-    // SAFETY: sends a signal to this process.
-    unsafe { libc::kill(libc::getpid(), signal) };
+    // SAFETY: sends a signal to this process; one that a shell without job control has it ignore
+    // is as it is elsewhere.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::kill(libc::getpid(), signal);
+    }
     loop {
         thread::sleep(Duration::from_secs(1));
     }
