@@ -4,6 +4,7 @@ mod crash_files;
 mod exact;
 mod init;
 mod main_function;
+mod profilers;
 mod project;
 mod run;
 mod written;
@@ -28,8 +29,8 @@ pub(crate) enum Arguments {
   cargo heapledger init         # adds the dependency and two lines, after showing them
   cargo heapledger run --open   # builds, runs, and opens the report
 
-A program that Ctrl-C or a crash ends has its profile, too. HEAPLEDGER_CRASH_SAFE=0 leaves that
-out, and the thread that it takes.
+A program with heapledger has its profile also where Ctrl-C or a crash ends it.
+HEAPLEDGER_CRASH_SAFE=0 leaves that out, and the thread that it takes.
 
 Exit codes: that of the program or test, 2 if something else could not be done."
     )]
@@ -85,7 +86,7 @@ pub(crate) struct Build {
     /// Count every byte that is read and written (x86-64 Linux; about 4 times slower)
     #[arg(long)]
     exact: bool,
-    /// Open the report in a browser
+    /// Open the report in a browser, of several profiles the last one's
     #[arg(long)]
     open: bool,
 }

@@ -344,19 +344,56 @@ fn projects_of_several_packages() {
         &["init", "--package", "shop", "--bin", "stick"],
         "it has shop, stock",
     );
-    // As projects with dhat-rs have it.
-    let features = "[dependencies]\ndhat = { package = \"heapledger\", path = \"PATH\", optional = true }\n[features]\n";
+    // A dependency that is there already is used as it is: by its name, behind its feature.
     let manifest = fs::read_to_string(folder.path().join("shop/Cargo.toml")).unwrap();
-    let manifest = manifest.split("[dependencies]").next().unwrap().to_owned()
-        + &features.replace("PATH", path);
-    write(
-        "shop/Cargo.toml",
-        &(manifest.clone() + "heap = [\"dhat\"]\nheap-exact = [\"dhat\"]\n"),
+    let package = manifest.split("[dependencies]").next().unwrap();
+    let depends = |how: &str, more: &str| {
+        let dependency = format!(
+            "[dependencies]\ndhat = {{ package = \"heapledger\", path = {path:?}{how} }}\n"
+        );
+        write("shop/Cargo.toml", &format!("{package}{dependency}{more}"));
+        write("shop/src/main.rs", main);
+    };
+    let shop = || fs::read_to_string(folder.path().join("shop/src/main.rs")).unwrap();
+    depends("", "");
+    refused(
+        &["init", "--yes", "--optional"],
+        "shop depends on heapledger always",
     );
-    refused(&["run"], "choose by --features: heap, heap-exact");
-    write("shop/Cargo.toml", &(manifest + "heap = [\"dhat\"]\n"));
+    assert_eq!(said(&["init", "--yes"]).0, Some(0));
+    assert!(
+        shop().contains("static ALLOC: dhat::Alloc = dhat::Alloc;"),
+        "{}",
+        shop()
+    );
+    depends(
+        ", optional = true",
+        "[features]\nheap = [\"dhat/tracing\"]\n",
+    );
+    assert_eq!(said(&["init", "--yes"]).0, Some(0));
+    assert!(
+        shop().contains("#[cfg(feature = \"heap\")]\n    let _profiler = dhat::"),
+        "{}",
+        shop()
+    );
+    // What tests depend on is no program's.
+    let tests = format!("[dev-dependencies]\nheapledger = {{ path = {path:?} }}\n");
+    depends(
+        ", optional = true",
+        &format!("{tests}[features]\nheap = [\"dhat\"]\n"),
+    );
     let (_, text) = said(&["run", "--bin", "shop", "--profile", "nonexistent"]);
     assert!(text.contains("Building with the feature `heap`"), "{text}");
+    depends(
+        ", optional = true",
+        "[features]\nheap = [\"dhat\"]\nheap-exact = [\"dhat\"]\n",
+    );
+    refused(&["run"], "choose by --features: heap, heap-exact");
+    refused(&["init", "--yes"], "behind one of heap, heap-exact");
+    refused(
+        &["init", "--manifest-path", "parts/Cargo.toml"],
+        "parts has no program",
+    );
     refused(&["test"], "choose one by --package: parts, shop");
 }
 

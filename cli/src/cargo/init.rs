@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Build;
-use super::main_function;
+use super::main_function::{self, Lines};
+use super::profilers::{Dependency, HEAPLEDGER};
 use super::project::{self, Package, Project, Wanted};
 use crate::failure::{Failure, Result};
 use crate::output;
@@ -75,9 +76,10 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
     let run = escaped(&format!("cargo heapledger run{words}")).to_string();
     let source =
         fs::read_to_string(source_path).map_err(|error| Failure::of_path(source_path, error))?;
-    let has_lines = source.contains("heapledger::Profiler");
-    let has_dependency = package.depends_on_heapledger(&wanted);
-    if has_lines && has_dependency {
+    let dependency = package.heapledger(&wanted);
+    let lines = lines(package, dependency, options.optional)?;
+    let has_lines = source.contains(&format!("{}::Profiler", lines.crate_name));
+    if has_lines && dependency.is_some() {
         writeln!(
             out,
             "{} has heapledger already: `{run}`",
@@ -88,12 +90,12 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
     let changed = if has_lines {
         source
     } else {
-        main_function::with_profiler(&source, options.optional)
+        main_function::with_profiler(&source, &lines)
             .map_err(|what| Failure::of_path(source_path, what))?
     };
 
     let show = |path: &Path| escaped(&path.display().to_string()).to_string();
-    if !has_dependency {
+    if dependency.is_none() {
         let arguments: Vec<_> = add_arguments(options, package);
         let words: Vec<_> = arguments
             .iter()
@@ -109,19 +111,17 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
     }
     if !has_lines {
         writeln!(out, "{}:", show(source_path))?;
-        let gate = options.optional.then_some(main_function::GATE);
-        let allocator = main_function::ALLOCATOR.trim_end().lines();
-        for line in gate.into_iter().chain(allocator) {
-            writeln!(out, "  + {line}")?;
+        for line in lines.before_main() {
+            writeln!(out, "  + {}", escaped(&line))?;
         }
         writeln!(out, "    fn main() {{")?;
-        for line in gate.into_iter().chain([main_function::PROFILER]) {
-            writeln!(out, "  +     {line}")?;
+        for line in lines.in_main() {
+            writeln!(out, "  +     {}", escaped(&line))?;
         }
     }
     confirm(options, out)?;
 
-    if !has_dependency {
+    if dependency.is_none() {
         let status = project::cargo()
             .args(add_arguments(options, package))
             .arg("--quiet")
@@ -133,10 +133,40 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
         }
     }
     if !has_lines {
-        replace(source_path, &changed)?;
+        output::write(source_path, |sink| sink.write_all(changed.as_bytes()))?;
     }
     writeln!(out, "Done. Now: {run} --open")?;
     Ok(())
+}
+
+/// As the dependency is there, or will be.
+fn lines(package: &Package, dependency: Option<&Dependency>, optional: bool) -> Result<Lines> {
+    let crate_name = dependency.map_or_else(|| HEAPLEDGER.to_owned(), Dependency::crate_name);
+    let feature = match dependency {
+        None => optional.then_some(HEAPLEDGER),
+        Some(dependency) if dependency.optional => match package.features_for(dependency)[..] {
+            [only] => Some(only),
+            ref several => {
+                let what = format!(
+                    "{} has heapledger behind features of its own: put the lines in by hand, behind one of {}",
+                    package.name,
+                    several.join(", ")
+                );
+                return Err(Failure::new(what));
+            }
+        },
+        Some(_) if optional => {
+            let advice = "set `optional = true` for it in Cargo.toml, or leave out --optional";
+            let what = format!("{} depends on heapledger always: {advice}", package.name);
+            return Err(Failure::new(what));
+        }
+        Some(_) => None,
+    };
+    let feature = feature.map(str::to_owned);
+    Ok(Lines {
+        crate_name,
+        feature,
+    })
 }
 
 fn add_arguments(options: &Options, package: &Package) -> Vec<OsString> {
@@ -173,14 +203,4 @@ fn confirm(options: &Options, out: &mut dyn Write) -> Result<()> {
         "" if answer.ends_with('\n') => Ok(()),
         _ => Err(Failure::new("nothing was changed")),
     }
-}
-
-/// With the rights that the file had.
-fn replace(path: &Path, text: &str) -> Result<()> {
-    let rights = fs::metadata(path).map(|about| about.permissions());
-    output::write(path, |sink| sink.write_all(text.as_bytes()))?;
-    if let Ok(rights) = rights {
-        fs::set_permissions(path, rights).map_err(|error| Failure::of_path(path, error))?;
-    }
-    Ok(())
 }

@@ -3,25 +3,45 @@
 use syn::spanned::Spanned;
 use syn::{Attribute, Item};
 
-/// Before `main`.
-pub(super) const ALLOCATOR: &str =
-    "#[global_allocator]\nstatic ALLOC: heapledger::Alloc = heapledger::Alloc;\n\n";
-/// First in `main`.
-pub(super) const PROFILER: &str = "let _profiler = heapledger::Profiler::new_heap();";
+/// The two, for a project that calls the crate so, and has it behind this feature or always.
+#[derive(Clone, Debug)]
+pub(super) struct Lines {
+    pub(super) crate_name: String,
+    pub(super) feature: Option<String>,
+}
 
-/// Before each of the two, for a project that has them when asked.
-pub(super) const GATE: &str = "#[cfg(feature = \"heapledger\")]";
+impl Lines {
+    fn gated(&self, lines: &[String]) -> Vec<String> {
+        let gate = self.feature.as_ref();
+        let gate = gate.map(|feature| format!("#[cfg(feature = \"{feature}\")]"));
+        gate.into_iter().chain(lines.iter().cloned()).collect()
+    }
 
-/// The source with both lines in it, behind the crate's feature if they are optional.
+    pub(super) fn before_main(&self) -> Vec<String> {
+        let name = &self.crate_name;
+        let allocator = format!("static ALLOC: {name}::Alloc = {name}::Alloc;");
+        self.gated(&["#[global_allocator]".to_owned(), allocator])
+    }
+
+    /// What comes first in it.
+    pub(super) fn in_main(&self) -> Vec<String> {
+        let name = &self.crate_name;
+        self.gated(&[format!("let _profiler = {name}::Profiler::new_heap();")])
+    }
+}
+
+/// The source with both lines in it.
 ///
 /// Fails, in words for the user, where they cannot simply be added.
-pub(super) fn with_profiler(source: &str, optional: bool) -> Result<String, String> {
+pub(super) fn with_profiler(source: &str, lines: &Lines) -> Result<String, String> {
     let file =
         syn::parse_file(source).map_err(|error| format!("cannot be read as Rust: {error}"))?;
     if let Some(line) = file.items.iter().find_map(own_allocator) {
         return Err(format!(
-            "line {line} sets a global allocator: wrap it, `heapledger::Alloc::new(…)` around what is there, \
-             and begin `main` with `{PROFILER}`"
+            "line {line} sets a global allocator: wrap it, `{}::Alloc::new(…)` around what is there, \
+             and begin `main` with `{}`",
+            lines.crate_name,
+            lines.in_main().join(" ")
         ));
     }
     let main = file.items.iter().find_map(|item| match item {
@@ -34,20 +54,17 @@ pub(super) fn with_profiler(source: &str, optional: bool) -> Result<String, Stri
     let indent = indent_of(source, main.block.stmts.first());
     let mut changed = String::with_capacity(source.len() + 200);
     changed.push_str(&source[..before]);
-    if optional {
-        changed.push_str(GATE);
+    for line in lines.before_main() {
+        changed.push_str(&line);
         changed.push('\n');
     }
-    changed.push_str(ALLOCATOR);
-    changed.push_str(&source[before..after_brace]);
     changed.push('\n');
-    changed.push_str(&indent);
-    if optional {
-        changed.push_str(GATE);
+    changed.push_str(&source[before..after_brace]);
+    for line in lines.in_main() {
         changed.push('\n');
         changed.push_str(&indent);
+        changed.push_str(&line);
     }
-    changed.push_str(PROFILER);
     let rest = &source[after_brace..];
     if !rest
         .trim_start_matches([' ', '\t'])
@@ -111,15 +128,22 @@ fn indent_of(source: &str, first: Option<&syn::Stmt>) -> String {
 mod tests {
     use super::*;
 
+    fn lines(feature: Option<&str>) -> Lines {
+        Lines {
+            crate_name: "heapledger".into(),
+            feature: feature.map(str::to_owned),
+        }
+    }
+
     #[test]
     fn what_cargo_new_writes() {
         let source = "fn main() {\n    println!(\"Hello, world!\");\n}\n";
         let expected = "#[global_allocator]\nstatic ALLOC: heapledger::Alloc = heapledger::Alloc;\n\nfn main() {\n    let _profiler = heapledger::Profiler::new_heap();\n    println!(\"Hello, world!\");\n}\n";
-        assert_eq!(with_profiler(source, false).unwrap(), expected);
+        assert_eq!(with_profiler(source, &lines(None)).unwrap(), expected);
         let gated = expected
-            .replace("#[global", "#[cfg(feature = \"heapledger\")]\n#[global")
-            .replace("    let", "    #[cfg(feature = \"heapledger\")]\n    let");
-        assert_eq!(with_profiler(source, true).unwrap(), gated);
+            .replace("#[global", "#[cfg(feature = \"heap\")]\n#[global")
+            .replace("    let", "    #[cfg(feature = \"heap\")]\n    let");
+        assert_eq!(with_profiler(source, &lines(Some("heap"))).unwrap(), gated);
     }
 
     #[test]
@@ -132,7 +156,7 @@ mod tests {
             "\u{feff}fn main() {\r\n    a();\r\n}\r\n",
             "#!/usr/bin/env run\nfn main()\n{\n    a();\n}\n",
         ] {
-            let changed = with_profiler(source, false).unwrap();
+            let changed = with_profiler(source, &lines(None)).unwrap();
             let file = syn::parse_file(&changed).unwrap();
             let main = file.items.iter().find_map(|item| match item {
                 Item::Fn(function) if function.sig.ident == "main" => Some(function),
@@ -151,17 +175,17 @@ mod tests {
     fn where_it_cannot_be_done_it_says_so() {
         let own = "mod a {\n    #[global_allocator]\n    static A: Mi = Mi;\n}\nfn main() {}\n";
         assert!(
-            with_profiler(own, false)
+            with_profiler(own, &lines(None))
                 .unwrap_err()
                 .contains("line 2 sets a global allocator")
         );
         assert!(
-            with_profiler("fn other() {}", false)
+            with_profiler("fn other() {}", &lines(None))
                 .unwrap_err()
                 .contains("no function `main`")
         );
         assert!(
-            with_profiler("fn main( {", false)
+            with_profiler("fn main( {", &lines(None))
                 .unwrap_err()
                 .contains("cannot be read as Rust")
         );

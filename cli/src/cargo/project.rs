@@ -1,45 +1,40 @@
 //! What cargo knows of the project.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
+use super::profilers::{Dependency, HEAPLEDGER, Resolve};
 use crate::failure::{Failure, Result};
 
 /// The part of `cargo metadata` that is used.
 #[derive(Debug, Deserialize)]
 pub(super) struct Project {
-    packages: Vec<Package>,
+    pub(super) packages: Vec<Package>,
     workspace_members: Vec<String>,
-    resolve: Resolve,
+    /// Those that cargo takes where none is named.
+    #[serde(default)]
+    workspace_default_members: Vec<String>,
+    pub(super) resolve: Resolve,
     pub(super) target_directory: PathBuf,
     pub(super) workspace_root: PathBuf,
-}
-
-/// Which package uses which.
-#[derive(Debug, Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Node {
-    id: String,
-    dependencies: Vec<String>,
+    /// The folder that one stands in, or whose manifest was named.
+    #[serde(skip)]
+    here: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Package {
     pub(super) name: String,
-    id: String,
+    pub(super) id: String,
     pub(super) manifest_path: PathBuf,
     targets: Vec<Target>,
-    dependencies: Vec<Dependency>,
+    pub(super) dependencies: Vec<Dependency>,
     default_run: Option<String>,
     /// What each turns on.
-    features: BTreeMap<String, Vec<String>>,
+    pub(super) features: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,16 +42,6 @@ pub(super) struct Target {
     pub(super) name: String,
     kind: Vec<String>,
     pub(super) src_path: PathBuf,
-}
-
-#[derive(Debug, Deserialize)]
-struct Dependency {
-    name: String,
-    /// `dev`, `build`, or none of them.
-    kind: Option<String>,
-    optional: bool,
-    /// Its name in the package's manifest, where that is another.
-    rename: Option<String>,
 }
 
 /// What is to run, of which kind, by its name if there are several.
@@ -106,10 +91,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Crates that write DHAT files.
-const PROFILERS: [&str; 2] = ["heapledger", "dhat"];
-
-/// Of these crates.
+/// What sources have that start one.
 const PROFILER: &[u8] = b"Profiler::";
 
 /// The program that runs cargo subcommands.
@@ -134,8 +116,14 @@ impl Project {
                 "cargo does not know this project: see what it said above",
             ));
         }
-        serde_json::from_slice(&output.stdout)
-            .map_err(|error| Failure::new(format!("cargo metadata answers unexpectedly: {error}")))
+        let mut project: Project = serde_json::from_slice(&output.stdout).map_err(|error| {
+            Failure::new(format!("cargo metadata answers unexpectedly: {error}"))
+        })?;
+        let here = manifest_path
+            .and_then(Path::parent)
+            .unwrap_or(Path::new(""));
+        project.here = Path::new(".").join(here).canonicalize().unwrap_or_default();
+        Ok(project)
     }
 
     fn members(&self) -> impl Iterator<Item = &Package> {
@@ -144,22 +132,20 @@ impl Project {
             .filter(|package| self.workspace_members.contains(&package.id))
     }
 
-    /// The package that was asked for, or that one stands in, or the only one that has what is wanted.
+    /// The package that was asked for, or that one stands in, or the only one that has what is wanted, of
+    /// those that cargo would take or of all.
     pub(super) fn package(&self, asked: Option<&str>, wanted: &Wanted<'_>) -> Result<&Package> {
         let members: Vec<&Package> = self.members().collect();
-        let names = || {
-            members
-                .iter()
-                .map(|package| package.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+        let names: Vec<&str> = members
+            .iter()
+            .map(|package| package.name.as_str())
+            .collect();
+        let names = names.join(", ");
         if let Some(name) = asked {
             let found = members.iter().find(|package| package.name == name);
             let none = || {
                 Failure::new(format!(
-                    "there is no package {name} here; there are {}",
-                    names()
+                    "there is no package {name} here; there are {names}"
                 ))
             };
             return found.copied().ok_or_else(none);
@@ -167,45 +153,28 @@ impl Project {
         if let [only] = members[..] {
             return Ok(only);
         }
-        let here = std::env::current_dir().unwrap_or_default();
         let own = |package: &&&Package| {
-            package.folder() != self.workspace_root && here.starts_with(package.folder())
+            package.folder() != self.workspace_root && self.here.starts_with(package.folder())
         };
-        let root = |package: &&&Package| package.folder() == self.workspace_root;
-        let found = members
+        let innermost = members
             .iter()
             .filter(own)
             .max_by_key(|package| package.folder().as_os_str().len());
-        if let Some(found) = found.or_else(|| members.iter().find(root)) {
-            return Ok(found);
-        }
-        let mut able = members.iter().filter(|package| package.has(wanted));
-        match (able.next(), able.next()) {
-            (Some(only), None) => Ok(only),
-            _ => Err(Failure::new(format!(
-                "there are several packages: choose one by --package: {}",
-                names()
-            ))),
-        }
-    }
-
-    /// Whether a profiler that writes DHAT files is among what the package is built of.
-    pub(super) fn has_profiler(&self, package: &Package) -> bool {
-        let used: HashMap<&str, &[String]> = self
-            .resolve
-            .nodes
+        let is_default = |package: &&&Package| self.workspace_default_members.contains(&package.id);
+        let able = || members.iter().filter(|package| package.has(wanted));
+        let root = members
             .iter()
-            .map(|node| (node.id.as_str(), &node.dependencies[..]))
-            .collect();
-        let mut known = HashSet::from([package.id.as_str()]);
-        let mut waiting = vec![package.id.as_str()];
-        while let Some(id) = waiting.pop() {
-            let new = used.get(id).into_iter().copied().flatten();
-            waiting.extend(new.map(String::as_str).filter(|&id| known.insert(id)));
-        }
-        self.packages.iter().any(|package| {
-            PROFILERS.contains(&package.name.as_str()) && known.contains(package.id.as_str())
-        })
+            .find(|package| package.folder() == self.workspace_root);
+        let found = innermost
+            .or_else(|| only(able().filter(is_default)))
+            .or_else(|| only(able()))
+            .or(root);
+        let none = || {
+            Failure::new(format!(
+                "there are several packages: choose one by --package: {names}"
+            ))
+        };
+        found.copied().ok_or_else(none)
     }
 
     /// The folder of heapledger's own source.
@@ -213,48 +182,20 @@ impl Project {
         let found = self
             .packages
             .iter()
-            .find(|package| package.name == "heapledger");
+            .find(|package| package.name == HEAPLEDGER);
         found.map(Package::folder)
     }
+}
+
+/// The first, if there is no second.
+fn only<T>(mut found: impl Iterator<Item = T>) -> Option<T> {
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
 }
 
 impl Package {
     pub(super) fn folder(&self) -> &Path {
         self.manifest_path.parent().unwrap_or(Path::new("."))
-    }
-
-    /// Programs do not see what is for tests and examples alone.
-    pub(super) fn depends_on_heapledger(&self, wanted: &Wanted<'_>) -> bool {
-        self.dependencies.iter().any(|dependency| {
-            let is_seen = match dependency.kind.as_deref() {
-                None => true,
-                Some("dev") => wanted.is_example(),
-                Some(_) => false,
-            };
-            dependency.name == "heapledger" && is_seen
-        })
-    }
-
-    /// The features by which the package gets a profiler, if it is meant to have one only when asked for.
-    pub(super) fn profiling_features(&self) -> Vec<&str> {
-        let is_gated = |dependency: &&Dependency| {
-            dependency.optional && PROFILERS.contains(&dependency.name.as_str())
-        };
-        let Some(dependency) = self.dependencies.iter().find(is_gated) else {
-            return Vec::new();
-        };
-        let name = dependency.rename.as_ref().unwrap_or(&dependency.name);
-        let turns_it_on = |parts: &[String]| {
-            let mut parts = parts.iter();
-            parts.any(|part| part == name || part.strip_prefix("dep:") == Some(name))
-        };
-        let features = self.features.iter().filter(|(_, parts)| turns_it_on(parts));
-        let mut features: Vec<&str> = features.map(|(feature, _)| feature.as_str()).collect();
-        // That of the dependency's own name is there by itself, and does not turn on what the code asks for.
-        if features.len() > 1 {
-            features.retain(|feature| feature != name);
-        }
-        features
     }
 
     fn has(&self, wanted: &Wanted<'_>) -> bool {
@@ -278,7 +219,9 @@ impl Package {
         for target in &self.targets {
             // `src/bin/app/main.rs` has a folder to itself.
             let folder = target.src_path.parent().filter(|&folder| {
-                folder != src && target.src_path.file_name() == Some("main.rs".as_ref())
+                folder != src
+                    && folder != self.folder()
+                    && target.src_path.file_name() == Some("main.rs".as_ref())
             });
             let place = folder.unwrap_or(&target.src_path);
             match own {

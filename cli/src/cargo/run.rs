@@ -1,6 +1,5 @@
 //! `run` and `test`: builds with what a profile needs, runs, and tells where everything is.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -18,7 +17,7 @@ use super::project::{self, Package, Project, Wanted};
 use super::{Build, crash_files, exact, init, written};
 use crate::failure::{Failure, Result};
 use crate::terminal::escaped;
-use crate::{load, output, report, top, view};
+use crate::{load, report, top, view};
 
 /// Starts a run in any program that has heapledger's allocator.
 const VARIABLE: &str = "HEAPLEDGER";
@@ -96,7 +95,7 @@ fn profile(
         .into_iter()
         .map(str::to_owned)
         .collect();
-    if !project.has_profiler(package) {
+    if !project.has_profiler(package, wanted) {
         match &gates[..] {
             [] => offer(package, build, wanted, out)?,
             [gate] => {
@@ -146,7 +145,10 @@ fn profile(
     let files = written::since(start, &folders);
     tell(&files, &folder, build.open, out)?;
     if files.is_empty() && status.success() {
-        return Err(Failure::new(no_profile(build, wanted)));
+        return Err(Failure::new(match package.starts_a_profiler(wanted) {
+            true => elsewhere(&folders),
+            false => no_profile(build, wanted),
+        }));
     }
     Ok(exit_code(status))
 }
@@ -159,6 +161,18 @@ fn to_its_end(command: &mut Command) -> Result<ExitStatus> {
     let status = command.status();
     is_over.store(true, Ordering::SeqCst);
     status.map_err(|error| Failure::new(format!("cannot run cargo: {error}")))
+}
+
+/// What may be wrong with a program that has all that it needs.
+fn elsewhere(folders: &[PathBuf]) -> String {
+    let folders: Vec<String> = folders
+        .iter()
+        .map(|folder| folder.display().to_string())
+        .collect();
+    format!(
+        "the program ended and wrote no profile into any of {}: if it puts it elsewhere, look at it with `heapledger view FILE`",
+        folders.join(", ")
+    )
 }
 
 /// What a program lacks that has the crate, and recorded nothing.
@@ -240,11 +254,16 @@ fn offer(package: &Package, build: &Build, wanted: &Wanted<'_>, out: &mut dyn Wr
 
 fn tell(files: &[PathBuf], folder: &Path, open: bool, out: &mut dyn Write) -> Result<()> {
     let reports = folder.join("reports");
-    fs::create_dir_all(&reports).map_err(|error| Failure::of_path(&reports, error))?;
-    let mut pages = HashSet::new();
-    let mut closed = false;
+    let mut pages: Vec<PathBuf> = Vec::new();
     for path in files {
-        let profile = load::profile(path)?;
+        // What one file lacks is no reason not to tell of the others, nor to hide how the program ended.
+        let profile = match load::profile(path) {
+            Ok(profile) => profile,
+            Err(why) => {
+                writeln!(out, "\nProfile: {why}")?;
+                continue;
+            }
+        };
         writeln!(out)?;
         top::print_summary(&profile, ROWS, out)?;
         writeln!(out, "\nProfile: {}", escaped(&path.display().to_string()))?;
@@ -256,27 +275,30 @@ fn tell(files: &[PathBuf], folder: &Path, open: bool, out: &mut dyn Write) -> Re
         });
         let page = names
             .map(|name| reports.join(name))
-            .find(|page| pages.insert(page.clone()));
+            .find(|page| !pages.contains(page));
         let page = page.expect("there is always a further number");
-        // What was printed stands, whether or not there can be a page of it.
-        let written = report::page(&profile)
-            .and_then(|content| output::write(&page, |sink| sink.write_all(content.as_bytes())));
+        let written = report::page(&profile).and_then(|content| {
+            fs::create_dir_all(&reports).map_err(|error| Failure::of_path(&reports, error))?;
+            written::write_privately(&page, content.as_bytes())
+        });
         match written {
-            Ok(()) => writeln!(out, "Report:  {}", escaped(&page.display().to_string()))?,
-            Err(why) => {
-                writeln!(out, "Report:  none, because {why}")?;
-                continue;
+            Ok(()) => {
+                writeln!(out, "Report:  {}", escaped(&page.display().to_string()))?;
+                pages.push(page);
             }
+            Err(why) => writeln!(out, "Report:  none, because {why}")?,
         }
-        closed |= !(open && view::open_browser(&page.display().to_string()));
     }
-    match (closed, open) {
-        (false, _) => {}
-        (true, false) => writeln!(out, "Open the report in a browser, or run with --open.")?,
-        (true, true) => writeln!(
+    let Some(last) = pages.last() else {
+        return Ok(());
+    };
+    if !open {
+        writeln!(out, "Open the report in a browser, or run with --open.")?;
+    } else if !view::open_browser(&last.display().to_string()) {
+        writeln!(
             out,
             "No browser could be started here: open the report yourself."
-        )?,
+        )?;
     }
     Ok(())
 }

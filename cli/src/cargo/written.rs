@@ -1,9 +1,12 @@
 //! The profiles that a run wrote: found by looking, so that it does not matter which profiler did.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use crate::failure::{Failure, Result};
 
 /// A DHAT file's first key.
 const FIRST_KEY: &str = "\"dhatFileVersion\"";
@@ -19,13 +22,20 @@ pub(super) fn since(start: SystemTime, folders: &[PathBuf]) -> Vec<PathBuf> {
 /// Files in these folders that have changed since the time, the latest last.
 pub(super) fn changed_since(start: SystemTime, folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut found: Vec<(SystemTime, PathBuf)> = Vec::new();
+    let mut known = HashSet::new();
     for folder in folders {
+        // The same folder may be told in several ways.
+        if !folder
+            .canonicalize()
+            .is_ok_and(|folder| known.insert(folder))
+        {
+            continue;
+        }
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()) {
             let changed = fs::metadata(&path).and_then(|about| about.modified());
             if let Ok(changed) = changed
                 && changed >= start
-                && !found.iter().any(|(_, known)| is_same(known, &path))
             {
                 found.push((changed, path));
             }
@@ -35,8 +45,18 @@ pub(super) fn changed_since(start: SystemTime, folders: &[PathBuf]) -> Vec<PathB
     found.into_iter().map(|(_, path)| path).collect()
 }
 
-fn is_same(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+/// Writes what, as a profile does, names paths and arguments of the program: for its owner alone.
+pub(super) fn write_privately(path: &Path, content: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(content)?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    match write() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::of_path(path, format!("cannot write it: {error}"))),
+    }
 }
 
 fn is_profile(path: &Path) -> bool {
