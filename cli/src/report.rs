@@ -1,6 +1,7 @@
 //! `report`: the profile as one page that needs nothing else.
 
 mod data;
+mod moments;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

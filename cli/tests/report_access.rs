@@ -32,9 +32,11 @@ fn no_rule_of_accessibility_is_broken() {
     let mut page = full_page();
     let mut flaws = Vec::new();
     for theme in ["light", "dark"] {
-        page.ask(&format!(
-            "document.documentElement.dataset.theme = {theme:?}"
-        ));
+        let shown = "getComputedStyle(document.documentElement).colorScheme";
+        if page.ask(shown) != theme {
+            page.click("#theme");
+        }
+        assert_eq!(page.ask(shown), theme);
         for tab in TABS {
             page.click(&format!("#tab-{tab}"));
             if tab == "callers" {
@@ -108,6 +110,12 @@ fn all_is_reached_by_keys_alone() {
     );
     page.press("Escape");
     assert!(page.has_focus("#site-table tbody tr:nth-child(2) .link"));
+    // What is out of sight does not get the focus.
+    page.press("Enter");
+    page.click("#tab-callers");
+    page.press("Escape");
+    assert!(page.has_focus("#tab-callers"));
+    page.click("#tab-sites");
 
     // The tree is one stop, too.
     page.ask("document.querySelector('#tab-sites').focus()");
@@ -131,6 +139,33 @@ fn all_is_reached_by_keys_alone() {
     assert!(page.has_focus("#details-title"));
     page.press("Escape");
     assert!(page.has_focus("#holders .link"));
+    page.assert_quiet();
+}
+
+/// Alt+Left goes back, Ctrl+Home goes up: such keys are the browser's.
+#[test]
+fn keys_of_the_browser() {
+    let mut page = full_page();
+    for (tab, selector) in [
+        ("flame", "#tab-flame"),
+        ("flame", "#canvas"),
+        ("callers", "#tree [role=treeitem]"),
+        ("timeline", "#chart"),
+    ] {
+        page.click(&format!("#tab-{tab}"));
+        let mut is_taken = |with: &str| {
+            let event = format!(
+                "new KeyboardEvent('keydown', {{key: 'ArrowLeft', bubbles: true, cancelable: true, {with}: true}})"
+            );
+            page.ask(&format!(
+                "!document.querySelector({selector:?}).dispatchEvent({event})"
+            )) == true
+        };
+        for key in ["altKey", "ctrlKey", "metaKey"] {
+            assert!(!is_taken(key), "{selector}, {key}");
+        }
+        assert!(is_taken("repeat"), "{selector}");
+    }
     page.assert_quiet();
 }
 

@@ -4,7 +4,8 @@ mod support;
 
 use serde_json::{Value, json};
 use support::page::Page;
-use support::{big_profile, file, printed};
+use support::{LIMIT, big_profile, file, heapledger, printed};
+use viewer_compat::{Browser, Programs};
 
 const FILES: [&str; 6] = [
     "log_before.json",
@@ -111,6 +112,12 @@ fn what_a_user_clicks_and_types() {
     );
     page.click("#site-table th:nth-child(6) button");
     assert!(!page.text("#site-table th[aria-sort=ascending]").is_empty());
+    // Sorted by the figure is sorted by whichever figure is chosen.
+    page.click("#site-table th:first-child button");
+    page.choose("#figure", "total-bytes");
+    let sorted = page.text("#site-table th[aria-sort=descending]");
+    assert_eq!(sorted, page.text("#site-table th:first-child"));
+    page.choose("#figure", "total-blocks");
 
     // Search.
     page.search("TO_STRING");
@@ -183,7 +190,7 @@ fn what_heapledger_adds() {
     let mut profile: Value =
         serde_json::from_str(&std::fs::read_to_string(file("log_before.json")).unwrap()).unwrap();
     profile["heapledger"]["timeline"] = json!({"moments": [
-        {"time": 10, "bytes": 100, "blocks": 2, "total_bytes": 200, "total_blocks": 4},
+        {"time": 10, "bytes": 100, "blocks": 2, "total_bytes": 200, "total_blocks": 4, "top": [[1, 60]]},
         {"time": 15000, "bytes": 900, "blocks": 3, "total_bytes": 5000, "total_blocks": 40, "peak": true, "top": [[1, 800], [99, 1]]},
         {"time": 23687, "bytes": 50, "blocks": 1, "total_bytes": 6000, "total_blocks": 50},
     ]});
@@ -231,6 +238,12 @@ fn what_heapledger_adds() {
         page.text("#moment")
             .starts_with("At 10 µs: 100 bytes in 2 blocks")
     );
+    // Details are of the figure that is chosen when they are opened.
+    page.choose("#figure", "total-blocks");
+    page.click("#holders .link");
+    assert_eq!(page.text("#details-body summary .value"), "100,000  100.0%");
+    page.choose("#figure", "total-bytes");
+    page.ask("document.querySelector('#chart').focus()");
     page.press("ArrowRight");
     assert!(page.text("#moment").starts_with("At 15,000 µs"));
     page.click("#tab-waste");
@@ -356,6 +369,7 @@ fn under_a_function() {
     );
     page.click("#close");
     page.click("#sites-below");
+    assert!(page.has_focus("#tab-sites"));
     assert_eq!(page.text("#site-filter span"), "Under to_string<str>");
     assert_eq!(page.text("#site-table caption"), "1 site");
     assert_eq!(page.rows()[0][0], "8,934,931");
@@ -370,12 +384,159 @@ fn under_a_function() {
     page.assert_quiet();
 }
 
+/// Where the standard library is hidden, what it is found in is not what called it.
+#[test]
+fn what_is_found_is_marked() {
+    let mut page = Page::of(&file("log_before.json"));
+    let mut marked = |needle: &str, click: Option<&str>| {
+        page.search(needle);
+        if let Some(selector) = click {
+            page.click(selector);
+        }
+        let pixels = page.ask(
+            "(canvas => {
+                const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+                let count = 0;
+                for (let at = 0; at < data.length; at += 4) count += data[at] === 0xf3 && data[at + 1] === 0xa6 && data[at + 2] === 0xdc;
+                return count;
+            })(document.querySelector('#canvas'))",
+        );
+        pixels.as_u64().unwrap() > 100
+    };
+    assert!(marked("to_string", None));
+    assert!(!marked("nowhere", None));
+    assert!(!marked("to_string", Some("#hide-standard")));
+    assert!(marked("process_logs", None));
+}
+
+/// A function of a dependency that is called like one's own is a box of its own with the standard library hidden, too.
+#[test]
+fn kinds_stay_apart() {
+    let text = std::fs::read_to_string(file("log_before.json")).unwrap();
+    let mut profile: Value = serde_json::from_str(&text).unwrap();
+    profile["ftbl"] = json!([
+        "[root]",
+        "0x1: alike (src/main.rs:1:1)",
+        "0x2: alike (/home/me/.cargo/registry/src/index/other-1.0.0/src/lib.rs:1:1)"
+    ]);
+    for (point, stack) in [[1], [2], [1]].iter().enumerate() {
+        profile["pps"][point]["fs"] = json!(stack);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alike.json");
+    std::fs::write(&path, profile.to_string()).unwrap();
+    let mut page = Page::of(&path);
+    for hides in [false, true] {
+        if hides {
+            page.click("#hide-standard");
+        }
+        page.ask("document.querySelector('#canvas').focus()");
+        page.press("ArrowDown");
+        assert_eq!(
+            page.text("#flame-status"),
+            "alike: 19,201,024 bytes (19.2 MB), 68.2%",
+            "{hides}"
+        );
+    }
+    page.assert_quiet();
+}
+
+/// What is told beside the pointer is of the figure that is shown.
+#[test]
+fn the_tip_is_of_the_picture() {
+    let mut page = Page::of(&file("log_before.json"));
+    let hover = "document.querySelector('#canvas').dispatchEvent(new MouseEvent('mousemove', {clientX: 300, clientY: document.querySelector('#canvas').getBoundingClientRect().top + 25}))";
+    page.ask(hover);
+    assert_eq!(
+        page.text("#tip"),
+        "log_before::main28,135,955 bytes (28.1 MB), 100.0%examples/log_before.rs:29"
+    );
+    page.choose("#figure", "total-blocks");
+    assert_eq!(page.ask("document.querySelector('#tip').hidden"), true);
+    page.ask(hover);
+    assert_eq!(page.ask("document.querySelector('#tip').hidden"), false);
+    assert!(
+        page.text("#tip")
+            .starts_with("log_before::main300,001 blocks, 100.0%")
+    );
+    page.assert_quiet();
+}
+
+/// Sharp where it can be, and never larger than what browsers draw.
+#[test]
+fn pictures_have_pixels_enough_and_not_too_many() {
+    let text = std::fs::read_to_string(file("log_before.json")).unwrap();
+    let mut profile: Value = serde_json::from_str(&text).unwrap();
+    profile["pps"][0]["fs"] = json!(vec![1; 390]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep.json");
+    std::fs::write(&path, profile.to_string()).unwrap();
+    for (profile, wide, scale) in [
+        (file("log_before.json"), 1003, 1.25),
+        (file("log_before.json"), 1003, 3.0),
+        (path, 2560, 3.0),
+    ] {
+        let mut page = Page::of(&profile);
+        let size =
+            json!({"width": wide, "height": 900, "deviceScaleFactor": scale, "mobile": false});
+        page.browser
+            .call("Emulation.setDeviceMetricsOverride", size)
+            .unwrap();
+        page.click("#tab-sites");
+        page.click("#tab-flame");
+        let picture = page.ask("(canvas => [canvas.width, canvas.height, canvas.clientWidth, canvas.clientHeight])(document.querySelector('#canvas'))");
+        let [width, height, shown_width, shown_height] =
+            [0, 1, 2, 3].map(|at| picture[at].as_f64().unwrap());
+        if shown_width * shown_height * scale * scale < 16e6 {
+            assert_eq!(width, (shown_width * scale).round(), "{picture}");
+            assert_eq!(height, (shown_height * scale).round(), "{picture}");
+        } else {
+            let pixels = width * height;
+            assert!((15.9e6..16.7e6).contains(&pixels), "{picture}");
+        }
+        page.assert_quiet();
+    }
+}
+
+/// A page whose data was cut off or changed tells so.
+#[test]
+fn what_cannot_be_drawn_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.html");
+    let profile = file("log_before.json");
+    let arguments = [
+        "report".as_ref(),
+        profile.as_os_str(),
+        "-o".as_ref(),
+        path.as_os_str(),
+    ];
+    assert!(heapledger(arguments).status.success());
+    let page = std::fs::read_to_string(&path).unwrap();
+    let data = page.find("id=\"data\">").unwrap() + 100;
+    std::fs::write(&path, [&page[..data], &page[data + 400..]].concat()).unwrap();
+    let mut browser = Browser::start(&Programs::find().unwrap().chromium, LIMIT).unwrap();
+    browser.navigate(&path).unwrap();
+    let told = "new Promise(resolve => {
+        const look = () => (text => text?.startsWith('This') ? resolve(text) : setTimeout(look, 5))(document.querySelector('#command')?.textContent);
+        look();
+        setTimeout(() => resolve(document.body.textContent.slice(0, 200)), 5000);
+    })";
+    let told = browser.evaluate(told).unwrap();
+    let told = told.as_str().unwrap();
+    let start = "This report cannot be drawn: ";
+    assert!(
+        told.starts_with(start) && told.len() > start.len(),
+        "{told}"
+    );
+}
+
 #[test]
 fn names_are_text() {
     let hostile = r#"<img src=x onerror="document.body.dataset.hacked=1"></script><script>document.body.dataset.hacked=2</script>"#;
     let mut profile: Value =
         serde_json::from_str(&std::fs::read_to_string(file("log_before.json")).unwrap()).unwrap();
     profile["cmd"] = hostile.into();
+    profile["tu"] = "constructor".into();
     for at in [8, 19] {
         profile["ftbl"][at] = format!("0x1: {hostile} ({hostile}:1:1)").into();
     }
@@ -388,6 +549,11 @@ fn names_are_text() {
     }
     page.click("#panel-waste .link");
     assert!(page.text("#details ol").contains("<img src=x"));
+    page.click("#tab-timeline");
+    assert!(
+        page.text("#panel-timeline")
+            .contains("of 23,687 constructor.")
+    );
     assert_eq!(
         page.ask("document.body.dataset.hacked ?? null"),
         Value::Null
@@ -474,6 +640,13 @@ fn a_hundred_thousand_points() {
         page.ask("document.querySelectorAll('#details-body details').length"),
         20
     );
+    // What comes next has the focus, not a button that may be gone.
+    page.click("#details-body > button");
+    assert!(page.has_focus("#details-body details:nth-child(21) summary"));
+    page.click("#close");
+    page.search("");
+    page.click("#more-sites");
+    assert!(page.has_focus("#site-table tbody tr:nth-child(101) .link"));
     page.click("#tab-callers");
     page.click("#tree [role=treeitem] .row");
     assert_eq!(

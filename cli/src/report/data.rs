@@ -15,6 +15,7 @@ use heapledger_formats::model::Profile;
 use rayon::slice::ParallelSliceMut as _;
 use serde_json::{Value, json};
 
+use super::moments;
 use crate::code::Code;
 use crate::figures::Figure;
 use crate::notes::notes;
@@ -84,50 +85,30 @@ fn head(
             json!({"id": figure.to_string(), "title": title, "unit": shown(unit)})
         })
         .collect();
-    let timeline = profile
-        .extension
-        .as_ref()
-        .and_then(|extension| extension.timeline.as_ref());
-    let points = profile.points.len();
-    let moments: Vec<Value> = timeline
-        .map_or(&[][..], |timeline| &timeline.moments)
-        .iter()
-        .map(|moment| {
-            let top: Vec<_> = moment
-                .top
-                .iter()
-                .filter(|(point, _)| (*point as usize) < points)
-                .collect();
-            json!([
-                moment.time,
-                moment.bytes,
-                moment.blocks,
-                moment.total_bytes,
-                moment.total_blocks,
-                moment.peak,
-                top
-            ])
-        })
-        .collect();
+    let (timeline, left_out) = moments::drawn(profile);
     let mut notes: Vec<String> = notes(profile).iter().map(|note| shown(note)).collect();
     for (count, what) in [
         (
-            fitted.folded_points,
+            fitted.folded_points.into(),
             "Smallest stacks summed up as [other], for a browser's sake",
         ),
         (
-            fitted.shortened_stacks,
+            fitted.shortened_stacks.into(),
             "Stacks without their middle, for a browser's sake",
+        ),
+        (
+            left_out as u128,
+            "Moments of the timeline left out, for a browser's sake",
         ),
     ] {
         if count > 0 {
-            notes.push(format!("{what}: {}.", thousands(count.into())));
+            notes.push(format!("{what}: {}.", thousands(count)));
         }
     }
     json!({
         "command": shown(&profile.command), "pid": profile.pid, "time": shown(&profile.time_units.0),
         "peak": profile.peak_time, "end": profile.end_time, "totals": totals(profile), "notes": notes,
-        "figures": figures, "intervals": intervals, "timeline": moments, "strings": strings, "columns": columns,
+        "figures": figures, "intervals": intervals, "timeline": timeline, "strings": strings, "columns": columns,
     })
 }
 

@@ -85,7 +85,8 @@ $("tree").addEventListener("keydown", event => {
         },
         Enter: () => item.toggle(),
     };
-    if (!moves[event.key] || !item) return;
+    const move = moves[bareKey(event)];
+    if (!move || !item) return;
     event.preventDefault();
-    moves[event.key]();
+    move();
 });

@@ -1,7 +1,8 @@
 // The data: a head in JSON, then columns of numbers, seven bits a byte.
 const unpack = async () => {
-    if (!globalThis.DecompressionStream) $("command").textContent = "This browser is too old for this page: it cannot decompress.";
+    if (!globalThis.DecompressionStream) throw Error("this browser is too old, it cannot decompress");
     const text = atob($("data").textContent.trim());
+    $("data").remove();
     const packed = new Uint8Array(text.length);
     for (let at = 0; at < packed.length; at++) packed[at] = text.charCodeAt(at);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -53,7 +54,7 @@ const withoutStandard = () => {
             moved[at] = above;
             continue;
         }
-        const same = above * strings.length + whole.name[at];
+        const same = (above * strings.length + whole.name[at]) * 3 + whole.kind[at];
         let number = numbers.get(same);
         if (number === undefined) {
             numbers.set(same, number = parent.push(above) - 1);
@@ -66,6 +67,8 @@ const withoutStandard = () => {
 };
 const nodeBoxes = node.box;
 let box = whole;
+// Whether a node is of its box's function: with hidden ones it can be of one that this called.
+const isShown = at => place.name[node.place[at]] === box.name[node.box[at]] && place.kind[node.place[at]] === box.kind[node.box[at]];
 // The node of a point's stack, of the function that decided to allocate, and of the innermost own function.
 const point = { node: column.point_node, site: column.point_site, own: column.point_own, key: column.point_key };
 for (let at = 0; at < point.node.length; at++) {

@@ -60,6 +60,7 @@ function showDetails(name, list, ranking) {
         const from = stacks.childElementCount;
         stacks.append(...list.slice(from, from + STACKS).map((index, at) => stackItem(index, ranking, whole, from + at === 0)));
         more.hidden = stacks.childElementCount === list.length;
+        stacks.children[from]?.firstElementChild.focus();
     };
     addStacks();
     $("details-title").textContent = name;
@@ -74,7 +75,7 @@ const closeDetails = () => {
     if ($("details").hidden) return;
     $("details").hidden = true;
     coverPage();
-    (opener?.isConnected ? opener : document.querySelector("[role=tab][aria-selected=true]")).focus();
+    (opener?.getClientRects().length ? opener : document.querySelector("[role=tab][aria-selected=true]")).focus();
 };
 $("close").addEventListener("click", closeDetails);
 document.addEventListener("keydown", event => { if (event.key === "Escape" && !event.defaultPrevented) closeDetails(); });

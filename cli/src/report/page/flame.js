@@ -32,7 +32,7 @@ const figuresOf = at => {
 const placesOf = at => {
     const places = new Set();
     for (let index = 1; index < node.box.length; index++) {
-        if (node.box[index] === at && place.name[node.place[index]] === box.name[at]) places.add(placeOf(index));
+        if (node.box[index] === at && isShown(index)) places.add(placeOf(index));
     }
     places.delete("");
     const [first, ...others] = places;
@@ -42,15 +42,15 @@ let zoomed = 0;
 let chosen = 0;
 let drawn = []; // [box, x, y, width]
 // Own code is warm, dependencies are cool, the standard library is grey: see the legend.
-const colour = (at, dark) => {
-    if (boxFound?.[at]) return dark ? "#8a1a72" : "#f3a6dc";
-    if (box.kind[at] === STANDARD) return dark ? "#3a3d42" : "#e2e2e2";
+const colour = (at, palette) => {
+    if (boxFound?.[at]) return palette.marked;
+    if (box.kind[at] === STANDARD) return palette.standard;
     const name = strings[box.name[at]];
     let hash = 0;
     for (let index = 0; index < Math.min(name.length, 40); index++) hash = (hash * 31 + name.charCodeAt(index)) | 0;
     const shade = Math.abs(hash) % 30;
-    if (box.kind[at] === OWN) return "hsl(" + (18 + shade) + " " + (dark ? "70% 32%" : "95% 70%") + ")";
-    return "hsl(" + (190 + shade) + " " + (dark ? "38% 30%" : "58% 82%") + ")";
+    if (box.kind[at] === OWN) return "hsl(" + (18 + shade) + " " + (palette.dark ? "70% 32%" : "95% 70%") + ")";
+    return "hsl(" + (190 + shade) + " " + (palette.dark ? "38% 30%" : "58% 82%") + ")";
 };
 const layout = width => {
     const totals = totalsOf(figure.id);
@@ -83,28 +83,29 @@ function drawFlame() {
     const width = canvas.clientWidth || 800;
     drawn = layout(width);
     const height = drawn.reduce((most, [, , y]) => Math.max(most, y), 0) + ROW;
-    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    // Browsers have no larger canvas than 2^24 pixels.
+    const ratio = Math.min(window.devicePixelRatio || 1, Math.sqrt(16e6 / (width * height)));
     canvas.style.height = height + "px";
-    canvas.width = width * ratio;
-    canvas.height = height * ratio;
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    pen.setTransform(canvas.width / width, 0, 0, canvas.height / height, 0, 0);
     pen.font = "12px ui-monospace, monospace";
     pen.textBaseline = "middle";
     const style = getComputedStyle(document.documentElement);
-    const dark = style.colorScheme === "dark";
-    const text = style.getPropertyValue("--text"), accent = style.getPropertyValue("--accent");
+    const palette = { dark: style.colorScheme === "dark" };
+    for (const name of ["text", "accent", "marked", "standard"]) palette[name] = style.getPropertyValue("--" + name);
     const letter = pen.measureText("n").width;
     for (const [at, x, y, wide] of drawn) {
-        pen.fillStyle = colour(at, dark);
+        pen.fillStyle = colour(at, palette);
         pen.fillRect(x, y, Math.max(wide - 0.5, 0.4), ROW - 1);
         if (wide > 4 * letter) {
             const room = Math.floor((wide - 6) / letter);
             const name = strings[box.name[at]];
-            pen.fillStyle = text;
+            pen.fillStyle = palette.text;
             pen.fillText(name.length > room ? name.slice(0, room - 1) + "…" : name, x + 3, y + ROW / 2);
         }
         if (at === chosen) {
-            pen.strokeStyle = accent;
+            pen.strokeStyle = palette.accent;
             pen.lineWidth = 2;
             pen.strokeRect(x + 1, y + 1, Math.max(wide - 2.5, 1), ROW - 3);
         }
@@ -114,6 +115,8 @@ function drawFlame() {
     $("legend").lastElementChild.hidden = !boxFound;
     $("zoom-out").disabled = zoomed === 0;
     $("sites-below").disabled = chosen === 0;
+    tip.hidden = true;
+    tipOf = undefined;
 }
 const choose = at => {
     chosen = at;
@@ -158,9 +161,10 @@ canvas.addEventListener("keydown", event => {
         Enter: () => zoom(chosen),
         Escape: () => zoom(0),
     };
-    if (!moves[event.key] || event.key === "Escape" && zoomed === 0) return;
+    const move = moves[bareKey(event)];
+    if (!move || event.key === "Escape" && zoomed === 0) return;
     event.preventDefault();
-    moves[event.key]();
+    move();
 });
 $("zoom-out").addEventListener("click", () => zoom(0));
 $("hide-standard").addEventListener("change", event => {
@@ -169,6 +173,7 @@ $("hide-standard").addEventListener("change", event => {
     zoomed = chosen = 0;
     below = null;
     search();
+    redraw();
 });
 $("flame-details").addEventListener("click", () => {
     const isIn = pointsBelow(chosen);

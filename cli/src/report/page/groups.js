@@ -33,12 +33,12 @@ const callersOf = (index, most) => {
     return names.map(name => "← " + name).join(" ");
 };
 // A row's name, which opens its details: the function, and softly what else the name has.
-const label = (all, row, ranking = figure) => {
+const label = (all, row, ranking) => {
     const name = nameOfRow(all, row);
     const of = point.key[all.first[row]];
     const head = { own: strings[key.own_head[of]], crate: "", file: "", type: "" }[all.kind] ?? strings[key.head[of]];
     const at = head && name.startsWith(head) ? head.length : name.length;
-    return [make("button", { type: "button", class: "link", onclick: () => showDetails(name, all.members(row), ranking) },
+    return [make("button", { type: "button", class: "link", onclick: () => showDetails(name, all.members(row), ranking ?? figure) },
         name.slice(0, at), make("span", { class: "place", text: name.slice(at) }))];
 };
 // The largest rows of a figure.

@@ -14,7 +14,7 @@ const search = () => {
         const nodeFound = new Uint8Array(node.parent.length);
         for (let at = 1; at < nodeFound.length; at++) {
             const here = placeFound[node.place[at]];
-            if (here) boxFound[node.box[at]] = 1;
+            if (here && isShown(at)) boxFound[node.box[at]] = 1;
             nodeFound[at] = here | nodeFound[node.parent[at]];
         }
         pointFound = Uint8Array.from(point.node, at => nodeFound[at]);
@@ -23,9 +23,6 @@ const search = () => {
         for (let index = 0; index < points; index++) if (pointFound[index]) found += list[index];
         $("found").textContent = share(found, sum(list)) + " of " + figure.title + " in " + plural(sum(pointFound), "stack");
     }
-    drawFlame();
-    drawSites();
-    drawCallers();
 };
 let searching = 0;
-$("search").addEventListener("input", () => { clearTimeout(searching); searching = setTimeout(search, 120); });
+$("search").addEventListener("input", () => { clearTimeout(searching); searching = setTimeout(() => { search(); redraw(); }, 120); });

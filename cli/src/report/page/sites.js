@@ -1,6 +1,6 @@
 // Sites
 let below = null; // a box: only points under it
-$("sites-below").addEventListener("click", () => { below = chosen; chooseTab($("tab-sites")); });
+$("sites-below").addEventListener("click", () => { below = chosen; chooseTab($("tab-sites")); $("tab-sites").focus(); });
 $("site-filter").querySelector("button").addEventListener("click", () => { below = null; drawSites(); $("rows").focus(); });
 const MORE = 100;
 let rowsShown = MORE;
@@ -45,7 +45,7 @@ function drawSites() {
         const isSorted = each === sorted;
         const button = make("button", { type: "button", text: each.title, onclick: () => {
             ascending = isSorted && !ascending;
-            sortBy = each.id;
+            sortBy = each === columns[0] ? null : each.id;
             drawSites();
             $("site-table").querySelector("th[aria-sort] button").focus();
         } });
@@ -66,4 +66,9 @@ function drawSites() {
     $("more-sites").hidden = rows.length <= rowsShown;
 }
 $("rows").addEventListener("change", () => { rowsShown = MORE; drawSites(); });
-$("more-sites").addEventListener("click", () => { rowsShown += MORE; drawSites(); });
+$("more-sites").addEventListener("click", () => {
+    const old = rowsShown;
+    rowsShown += MORE;
+    drawSites();
+    $("site-table").tBodies[0].rows[old].querySelector("button").focus();
+});

@@ -8,7 +8,7 @@ function redraw() {
 }
 $("figure").addEventListener("change", () => {
     figure = figures.find(choice => choice.id === $("figure").value);
-    if (needle) search();
+    search();
     redraw();
 });
 // report.html#waste opens at that view.

@@ -20,7 +20,7 @@ window.addEventListener("hashchange", () => openTab(tabOfAddress()));
 for (const [index, tab] of tabs.entries()) {
     tab.addEventListener("click", () => chooseTab(tab));
     tab.addEventListener("keydown", event => {
-        const next = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: -1 }[event.key];
+        const next = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: -1 }[bareKey(event)];
         if (next === undefined) return;
         event.preventDefault();
         chooseTab(tabs.at(next % tabs.length));

@@ -103,7 +103,7 @@ const buildTimeline = panel => {
         const chart = make("div", { id: "chart", tabindex: "0", role: "slider", "aria-label": "Live bytes over time, moment by moment", "aria-valuemin": 0, "aria-valuemax": moments.length - 1, "aria-valuenow": chosenMoment, "aria-valuetext": momentText(chosenMoment) });
         chart.addEventListener("keydown", event => {
             const next = { ArrowRight: chosenMoment + 1, ArrowUp: chosenMoment + 1, ArrowLeft: chosenMoment - 1, ArrowDown: chosenMoment - 1,
-                PageUp: chosenMoment + 10, PageDown: chosenMoment - 10, Home: 0, End: moments.length - 1 }[event.key];
+                PageUp: chosenMoment + 10, PageDown: chosenMoment - 10, Home: 0, End: moments.length - 1 }[bareKey(event)];
             if (next === undefined) return;
             event.preventDefault();
             chooseMoment(next);
