@@ -21,6 +21,8 @@ mod clock;
 mod lock;
 #[allow(unsafe_code, reason = "the C library's errno")]
 mod errno;
+#[allow(unsafe_code, reason = "a system call")]
+mod futex;
 #[allow(unsafe_code, reason = "memory straight from the system")]
 mod untracked;
 #[allow(unsafe_code, reason = "calls into the callbacks, and their self-test")]
@@ -38,7 +40,7 @@ mod record;
 mod touch;
 #[allow(
     unsafe_code,
-    reason = "threads' blocks behind raw pointers, futex, membarrier"
+    reason = "threads' blocks behind raw pointers, membarrier"
 )]
 mod engine;
 #[allow(unsafe_code, reason = "GlobalAlloc")]

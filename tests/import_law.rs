@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["record"],
     &["capture", "exact"],
     &["crash_file"],
-    &["clock", "errno", "lock", "untracked"],
+    &["clock", "errno", "futex", "lock", "untracked"],
 ];
 
 /// Narrower than the layers: all that these may use outside of themselves.
@@ -39,6 +39,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("process", &[]),
     ("clock", &[]),
     ("errno", &[]),
+    ("futex", &[]),
     ("lock", &[]),
     ("untracked", &[]),
 ];

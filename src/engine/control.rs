@@ -2,6 +2,7 @@
 //! to record and how. Each change gives it a new value, so a thread that
 //! compares it with the value it last acted on misses nothing.
 
+use crate::futex;
 use std::sync::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, SeqCst},
@@ -238,36 +239,12 @@ impl ControlWord {
 
     /// Sleeps until the word is no longer `seen`. Returns early at will.
     pub(crate) fn wait_for_change(&self, seen: Control) {
-        #[cfg(target_os = "linux")]
-        // SAFETY: the kernel compares the word with `seen` and sleeps; no
-        // memory is written.
-        unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                self.0.as_ptr(),
-                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-                seen.0,
-                std::ptr::null::<libc::timespec>(),
-            );
-        }
-        #[cfg(not(target_os = "linux"))]
-        if self.get() == seen {
-            std::thread::yield_now();
-        }
+        futex::wait(&self.0, seen.0, None);
     }
 
     /// Wakes all who wait for a change.
     pub(crate) fn wake_all(&self) {
-        #[cfg(target_os = "linux")]
-        // SAFETY: wakes sleepers on the word's address; no memory is touched.
-        unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                self.0.as_ptr(),
-                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                i32::MAX,
-            );
-        }
+        futex::wake_all(&self.0);
     }
 }
 

@@ -75,11 +75,11 @@ impl Engine {
     }
 
     /// Whether this thread may take locks: not if it is a signal handler that
-    /// interrupted their holder.
+    /// interrupted their holder, nor a thread of ours, which may hold them itself.
     pub(crate) fn may_lock(&self) -> bool {
         match current() {
-            Current::None | Current::Ours => true,
-            Current::InTransit => false,
+            Current::None => true,
+            Current::InTransit | Current::Ours => false,
             // SAFETY: this thread's own block.
             Current::Block(thread) => unsafe { thread.as_ref() }.gate.load(Relaxed) == 0,
         }

@@ -9,7 +9,7 @@
 
 use super::Engine;
 use super::control::Control;
-use super::thread::Operation;
+use super::thread::{Current, Operation, current};
 use crate::capture::registers::Registers;
 use crate::clock;
 use crate::record::sampling::Sample;
@@ -129,6 +129,10 @@ impl Engine {
     #[cold]
     #[inline(never)]
     fn sample_or_draw(&'static self, word: u32, address: usize, bytes: usize) -> bool {
+        // One of ours draws nothing, so that the program's threads draw the same with and without it.
+        if matches!(current(), Current::Ours) {
+            return false;
+        }
         let mean_bytes = self.sampling.mean_bytes();
         let is_sampled = COUNTDOWN.with(|countdown| {
             if countdown.word.get() != word {

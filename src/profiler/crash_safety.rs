@@ -60,7 +60,7 @@ const VARIABLE: &str = "HEAPLEDGER_CRASH_SAFE";
 
 pub(super) fn is_asked_from_outside() -> bool {
     let value = std::env::var_os(VARIABLE);
-    value.is_some_and(|value| value != "0" && !value.is_empty())
+    value.is_some_and(|value| value != "0" && value != "off" && !value.is_empty())
         && !process::has_more_rights_than_its_caller()
 }
 

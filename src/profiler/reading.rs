@@ -1,6 +1,6 @@
 //! Readings of the run in progress and of the one that ends.
 
-use super::{ProfilerBuilder, Run, command, exact, fork, print_line, while_running};
+use super::{PHASE, ProfilerBuilder, Run, command, exact, fork, print_line, while_running};
 use crate::alloc::ENGINE;
 use crate::capture::module_map;
 use crate::capture::modules_of_stacks::modules_of;
@@ -119,13 +119,18 @@ fn snapshot(run: &Run, sums: &Sums, sites: Sites) -> Snapshot {
     }
 }
 
-/// The objects that frames are of, loaded and unloaded ones. With no lock held.
+/// The objects that frames are of, loaded and unloaded ones. With no lock held by this thread.
 pub(crate) fn add_modules(snapshot: &mut Snapshot) {
     snapshot.modules = match fork::is_copy() {
         true => modules_of(snapshot.nodes.iter().map(|node| node.address)),
         false => module_map::loaded_modules(),
     };
-    unloaded::tell_apart(snapshot, &ENGINE.noted_modules());
+    // Under the phase's lock, which a fork takes first: no copy has the notes locked.
+    let noted = ENGINE.ignoring(|| {
+        let _phase = PHASE.lock();
+        ENGINE.noted_modules()
+    });
+    unloaded::tell_apart(snapshot, &noted);
 }
 
 /// What a snapshot of the run in progress is written from: everything

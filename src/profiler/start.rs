@@ -43,11 +43,7 @@ impl ProfilerBuilder {
         self.crash_safe |= !self.testing && crash_safety::is_asked_from_outside();
         let missing = self.missing();
         let frame_pointers = self.frame_pointers;
-        let tasks = helper::Tasks {
-            signal: self.snapshot_signal,
-            window: self.window,
-            beats: self.is_crash_safe(),
-        };
+        let (signal, needs_helper) = (self.snapshot_signal, helper::is_needed(&self));
         match self.start()? {
             #[cfg(feature = "interpose")]
             Installed(true) if !crate::interpose::is_in_place() => print_line(NOT_IN_PLACE),
@@ -60,8 +56,8 @@ impl ProfilerBuilder {
         if let Some(line) = exact::objection() {
             print_line(line);
         }
-        if !tasks.is_empty()
-            && let Err(why) = helper::start(tasks)
+        if needs_helper
+            && let Err(why) = helper::start(signal)
         {
             print_line(&format!("error: {why}"));
         }

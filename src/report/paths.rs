@@ -35,8 +35,10 @@ pub(super) fn shorten(path: &str) -> &str {
     path
 }
 
-/// For whoever stands in `folder`: what lies in it is told from there, as compilers do.
+/// For whoever stands in `folder`: what lies in it is told from there, as compilers do. In the root, where
+/// services stand, lies all there is.
 pub(super) fn seen_from<'a>(folder: Option<&Path>, path: &'a str) -> &'a str {
+    let folder = folder.filter(|folder| folder.parent().is_some());
     let inside = folder.and_then(|folder| Path::new(path).strip_prefix(folder).ok()?.to_str());
     inside.filter(|inside| !inside.is_empty()).unwrap_or(path)
 }
@@ -49,6 +51,7 @@ mod tests {
     fn paths_are_told_from_where_one_stands() {
         let from = |folder| seen_from(Some(Path::new(folder)), "/home/u/app/src/main.rs");
         assert_eq!(from("/home/u/app"), "src/main.rs");
+        assert_eq!(from("/"), "/home/u/app/src/main.rs");
         assert_eq!(from("/home/u/application"), "/home/u/app/src/main.rs");
         assert_eq!(from("/home/u/app/src/main.rs"), "/home/u/app/src/main.rs");
         assert_eq!(seen_from(Some(Path::new("/a")), "src/x.rs"), "src/x.rs");

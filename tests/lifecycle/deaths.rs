@@ -103,6 +103,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             let ended = asked(child, "0").killed_by(libc::SIGKILL);
             assert!(ended.files().is_empty(), "{:?}", ended.files());
             let child = Child::of("deaths/asked_from_outside");
+            let ended = asked(child, "off").killed_by(libc::SIGKILL);
+            assert!(ended.files().is_empty(), "{:?}", ended.files());
+            let child = Child::of("deaths/asked_from_outside");
             known(&recovered(&asked(child, "1").killed_by(libc::SIGKILL)));
         },
     ),
@@ -132,6 +135,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             profile.agrees_with(summary);
             known(&profile);
         }
+    }),
+    Scenario::new("deaths/many_runs", many_crash_safe_runs, |child| {
+        let ended = child.run().exited_with(0);
+        assert_eq!(ended.told("threads"), 1);
+        assert_eq!(ended.told("files"), 0, "files that stay open, of each run");
     }),
     Scenario::new("deaths/fork", forks, a_fork_leaves_the_file_alone),
     Scenario::new("deaths/daemon", becomes_a_daemon, |child| {
@@ -321,6 +329,29 @@ fn crash_safe_runs() {
         known_blocks();
         drop(profiler);
     }
+}
+
+/// One thread and no open file is all that is left of runs, however many.
+fn many_crash_safe_runs() {
+    let open_files = || std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
+    let helpers = || {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+        let names = tasks.flatten();
+        let names = names.map(|task| std::fs::read_to_string(task.path().join("comm")));
+        names.flatten().filter(|name| name == "heapledger\n").count() as u64
+    };
+    let before = open_files();
+    for _ in 0..5 {
+        let profiler = Profiler::builder().crash_safe(true).quiet().build();
+        // Until the thread lives, and has a name.
+        while helpers() == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(profiler);
+    }
+    thread::sleep(Duration::from_millis(100));
+    tell("threads", helpers());
+    tell("files", open_files() - before);
 }
 
 /// The child counts on its own; the file is the parent's, who is killed afterwards.

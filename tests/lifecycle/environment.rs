@@ -100,6 +100,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         let second = Profile::read(&ended.path("s.2.json"));
         assert_eq!(second.sum_in("after_snapshot").tb, 99);
     }),
+    Scenario::new("environment/small_stacks", until_one_snapshot, |child| {
+        // What the program's threads get is not what names need.
+        let folder = child.folder().to_owned();
+        let child = child.environment("out=s.json,signal=USR2");
+        let child = child.through_shell("ulimit -s 64 && exec \"$0\"");
+        let ended = child.run_among(|pid| {
+            wait_for(&folder.join("ready.1"));
+            // SAFETY: sends a signal to our own child.
+            unsafe { libc::kill(pid as i32, libc::SIGUSR2) };
+        });
+        known_blocks_are_in(&ended.exited_with(4), "s.1.json");
+    }),
     Scenario::new("environment/signal_in_use", uses_the_signal, |child| {
         let ended = child.run().exited_with(0);
         assert_eq!(ended.told("own handler"), 1);
@@ -195,6 +207,14 @@ fn until_snapshot() {
         after_snapshot();
     }
     exit(4);
+}
+
+fn until_one_snapshot() {
+    known_blocks();
+    std::fs::write("ready.1", "").expect("a file");
+    wait_for(Path::new("s.1.json"));
+    // SAFETY: ends the process, without the report: that is another thread's.
+    unsafe { libc::_exit(4) };
 }
 
 /// The program's own handler stays.

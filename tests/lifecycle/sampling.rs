@@ -2,10 +2,11 @@
 
 use crate::support::Scenario;
 use crate::support::blocks::Block;
-use crate::support::child::{Child, tell};
+use crate::support::child::{Child, argument, tell};
 use crate::support::profile::Profile;
 use heapledger::{HeapGauges, HeapStats, Profiler};
 use std::thread;
+use std::time::Duration;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("sampling/twenty_seeds", twenty_seeds, estimates_are_right),
@@ -34,6 +35,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         let sum = profile.sum_in("in_a_window");
         is_near(sum.tb, 2_000_000, 0.1);
         assert_eq!((sum.eb, sum.ebk), (0, 0));
+    }),
+    Scenario::new("sampling/beside_our_own_thread", seeded, |child| {
+        // It takes no part, so that a seed means the same with it.
+        let plain = child.run().exited_with(0).profile();
+        let safe = Child::of("sampling/beside_our_own_thread").argument("safe");
+        let safe = safe.run().exited_with(0).profile();
+        let sums = |profile: &Profile| {
+            let sum = profile.sum_in("of_a_later_thread");
+            (sum.tb, sum.tbk)
+        };
+        assert_ne!(sums(&plain), (0, 0));
+        assert_eq!(sums(&safe), sums(&plain));
     }),
     Scenario::new("sampling/every_byte", every_byte, |child| {
         let sum = child.run().exited_with(0).profile().sum_in("all_of_them");
@@ -324,4 +337,18 @@ fn refuses_to_be_exact() {
     Block::new(1 << 20).keep();
     tell("done", 1);
     drop(profiler);
+}
+
+fn seeded() {
+    #[inline(never)]
+    fn of_a_later_thread() {
+        for bytes in 1..2000 {
+            Block::new(bytes).free();
+        }
+    }
+    let builder = Profiler::builder().sample_bytes(MEAN_BYTES).sample_seed(7);
+    let _profiler = builder.crash_safe(argument() == "safe").build();
+    // Until the thread of the crash file has had something to do.
+    thread::sleep(Duration::from_millis(300));
+    thread::spawn(of_a_later_thread).join().expect("joins");
 }

@@ -3,9 +3,11 @@
 use crate::support::Scenario;
 use crate::support::blocks::Block;
 use crate::support::child::Child;
-use heapledger::{AdHocStats, HeapStats, Profiler};
+use crate::support::profile::Profile;
+use heapledger::{AdHocStats, HeapGauges, HeapStats, Profiler};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -29,6 +31,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     }),
     Scenario::new("windows/over", over, |child| {
         child.run().exited_with(0);
+    }),
+    Scenario::new("windows/of_an_earlier_run", earlier_runs_window, |child| {
+        let ended = child.run().exited_with(0);
+        let profile = Profile::read(&ended.path("dhat-heap.json"));
+        assert!(profile.points_in("left_out").is_empty());
+        assert_eq!(profile.sum_in("recorded").tbk, 1);
     }),
 ];
 
@@ -168,4 +176,26 @@ fn over() {
     profiler.pause();
     profiler.resume();
     assert!(profiler.snapshot().is_err());
+}
+
+/// What a run asked for by the clock is over with it; and a later one gets what it asks for.
+fn earlier_runs_window() {
+    let at = Duration::from_millis;
+    let earlier = Profiler::builder().window(at(200), Some(at(400))).quiet();
+    drop(earlier.build());
+    let profiler = Profiler::new_heap();
+    profiler.pause();
+    thread::sleep(at(300));
+    left_out(1000).keep();
+    profiler.resume();
+    thread::sleep(at(300));
+    recorded(10).keep();
+    drop(profiler);
+    let later = Profiler::builder().window(at(100), None).quiet();
+    let later = later.file_name("later.json").build();
+    while HeapGauges::read().is_none_or(|gauges| gauges.total_bytes == 0) {
+        recorded(10).keep();
+        thread::sleep(at(5));
+    }
+    drop(later);
 }
