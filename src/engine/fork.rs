@@ -85,3 +85,29 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    static ENGINE: Engine = Engine::new();
+
+    #[test]
+    fn who_may_hold_the_locks_takes_none() {
+        assert!(thread::spawn(|| ENGINE.may_lock()).join().expect("joins"));
+        for is_ours in [false, true] {
+            let may_lock = thread::spawn(move || {
+                set_current(if is_ours {
+                    Current::Ours
+                } else {
+                    Current::InTransit
+                });
+                let may_lock = ENGINE.may_lock();
+                set_current(Current::None);
+                may_lock
+            });
+            assert!(!may_lock.join().expect("joins"), "ours: {is_ours}");
+        }
+    }
+}

@@ -103,7 +103,7 @@ impl Engine {
     }
 
     /// Runs `work` with the gate marked busy, recording or not; the second value
-    /// tells whether this thread records. None: it is busy already.
+    /// tells whether this thread records. None: it is busy already, or one of ours, which has no gate.
     fn inside_or_idle<T>(
         &'static self,
         operation: Operation,
@@ -136,7 +136,7 @@ impl Engine {
     }
 
     /// The program frees a block that [`Self::is_mapped`]. Where that cannot be
-    /// done, in a signal handler that interrupted recording, it is not.
+    /// done, in a signal handler that interrupted recording, or on a thread of ours, it is not.
     #[cold]
     #[inline(never)]
     pub(crate) fn free_mapped(&'static self, address: usize, bytes: usize) {

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 impl Engine {
     /// The profiler's own work: runs `work` with this thread's allocations
-    /// left out of the record. Frees of recorded blocks are still seen.
+    /// left out of the record. Frees of recorded blocks are still seen, but on a thread of ours.
     pub(crate) fn ignoring<T>(&'static self, work: impl FnOnce() -> T) -> T {
         let Some(thread) = self.this_thread() else {
             return work();
@@ -27,7 +27,8 @@ impl Engine {
         work()
     }
 
-    /// Records nothing of this thread, from now to its end.
+    /// Sees nothing of this thread, from now to its end: neither what it allocates nor what it frees, so it
+    /// must free no block of the program's.
     pub(crate) fn leave_out_this_thread() {
         set_current(Current::Ours);
     }

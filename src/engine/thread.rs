@@ -205,8 +205,8 @@ pub(crate) enum Current {
     None,
     /// It is getting one, or giving it back.
     InTransit,
-    /// It never has one: a thread of the profiler's, of which nothing is recorded, and which is none
-    /// of those that peaks are divided among.
+    /// It never has one: a thread of the profiler's, of which nothing is recorded, frees no more than
+    /// allocations, and which is none of those that peaks are divided among.
     Ours,
     Block(NonNull<Thread>),
 }

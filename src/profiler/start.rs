@@ -56,9 +56,7 @@ impl ProfilerBuilder {
         if let Some(line) = exact::objection() {
             print_line(line);
         }
-        if needs_helper
-            && let Err(why) = helper::start(signal)
-        {
+        if needs_helper && let Err(why) = helper::start(signal) {
             print_line(&format!("error: {why}"));
         }
         Ok(())

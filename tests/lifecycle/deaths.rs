@@ -338,7 +338,10 @@ fn many_crash_safe_runs() {
         let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
         let names = tasks.flatten();
         let names = names.map(|task| std::fs::read_to_string(task.path().join("comm")));
-        names.flatten().filter(|name| name == "heapledger\n").count() as u64
+        names
+            .flatten()
+            .filter(|name| name == "heapledger\n")
+            .count() as u64
     };
     let before = open_files();
     for _ in 0..5 {
