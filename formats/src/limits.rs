@@ -184,15 +184,17 @@ fn gather(profile: &mut Profile, into: &[u32], last: impl Fn(u32) -> bool) {
     {
         for moment in &mut timeline.moments {
             let mut top: Vec<(u32, u64)> = Vec::with_capacity(moment.top.len());
+            let mut places: HashMap<u32, usize> = HashMap::with_capacity(moment.top.len());
             for &(point, bytes) in &moment.top {
                 let Some(&target) = into.get(point as usize) else {
                     continue;
                 };
                 let point = new[target as usize];
-                match top.iter_mut().find(|(known, _)| *known == point) {
-                    Some((_, sum)) => *sum += bytes,
-                    None => top.push((point, bytes)),
+                let place = *places.entry(point).or_insert(top.len());
+                if place == top.len() {
+                    top.push((point, 0));
                 }
+                top[place].1 = top[place].1.saturating_add(bytes);
             }
             moment.top = top;
         }
@@ -284,5 +286,37 @@ mod tests {
             .as_ref()
             .unwrap();
         assert_eq!(timeline.moments[0].top, [(0, 30), (2, 3)]);
+    }
+
+    /// What is quadratic does not end here, and what is not bounded does not add up.
+    #[test]
+    fn a_long_list_of_a_moment() {
+        let count = 300_000;
+        let mut profile = sample::heap(&[(&["a"], 10), (&["a"], 20)]);
+        for number in 1..count {
+            let start = profile.stacks.len() as u32;
+            profile.stacks.extend((0..20).map(|bit| number >> bit & 1));
+            let end = profile.stacks.len() as u32;
+            profile.points.push(Point {
+                stack: (start, end),
+                counts: Counts::default(),
+            });
+        }
+        let top = (0..=count).map(|point| (point, u64::MAX)).collect();
+        profile.extension = Some(Extension {
+            timeline: Some(Timeline {
+                moments: vec![MomentOfTimeline {
+                    top,
+                    ..MomentOfTimeline::default()
+                }],
+            }),
+            ..Extension::default()
+        });
+        let fitted = fit(&profile, VIEWERS);
+        assert_eq!(fitted.merged_points, 1);
+        let timeline = &fitted.profile.extension.as_ref().unwrap().timeline;
+        let top = &timeline.as_ref().unwrap().moments[0].top;
+        assert_eq!(top.len(), count as usize);
+        assert_eq!(top[..2], [(0, u64::MAX), (1, u64::MAX)]);
     }
 }

@@ -66,13 +66,17 @@ pub fn from_reader(mut input: impl Read, length: u64) -> Result<Profile, ReadErr
     // A pipe has no length, and a file may grow while it is read: both end at the limit too.
     let length = length.min(MAX_FILE_BYTES);
     let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
-    for limit in [START, MAX_FILE_BYTES + 1 - START] {
-        let read = input.by_ref().take(limit).read_to_end(&mut text);
-        read.map_err(ReadError::Unreadable)?;
-        if !text.trim_ascii_start().is_empty() {
-            error::refuse_other_formats(&text)?;
-        }
+    let mut read = |most, text: &mut Vec<u8>| {
+        let read = input.by_ref().take(most).read_to_end(text);
+        read.map(drop).map_err(ReadError::Unreadable)
+    };
+    read(START, &mut text)?;
+    let start = without_mark(&text);
+    // Blanks may go on for longer.
+    if !start.trim_ascii_start().is_empty() {
+        error::refuse_other_formats(start)?;
     }
+    read(MAX_FILE_BYTES + 1 - START, &mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(ReadError::TooLarge(text.len() as u64));
     }
@@ -94,7 +98,7 @@ pub fn from_reader(mut input: impl Read, length: u64) -> Result<Profile, ReadErr
 /// When the text is not JSON, ends early, is of another version, lacks a key, or has a value that
 /// is out of range.
 pub fn from_slice(text: &[u8]) -> Result<Profile, ReadError> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let text = without_mark(text);
     error::refuse_other_formats(text)?;
     let text = readable(text);
     let parts = Parts::default();
@@ -102,6 +106,11 @@ pub fn from_slice(text: &[u8]) -> Result<Profile, ReadError> {
     let read = parts.read(&mut json).and_then(|()| json.end());
     read.map_err(|error| ReadError::from_json(&error, text.as_bytes(), &parts.place))?;
     parts.into_profile()
+}
+
+/// Without what some editors put in front of UTF-8.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// Valgrind writes names and arguments as the bytes that they are. Each that is no part of a character
