@@ -154,23 +154,21 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool> {
     }
     let changes = changes(&before, &after, options.by);
     print::print(&before, &after, &changes, options, out)?;
-    let sum = |profile: &Profile| {
-        let of = |index| u128::from(options.by.of(profile, index));
-        (0..profile.points.len()).map(of).sum::<u128>()
-    };
-    let (sum_before, sum_after) = (sum(&before), sum(&after));
+    let (sum_before, sum_after) = (options.by.sum(&before), options.by.sum(&after));
     match options.fail_over {
         Some(growth) if growth.is_exceeded(sum_before, sum_after) => {
             // What was printed comes first, and may be for a program.
             out.flush()?;
-            let title = options.by.title(&after);
-            let (grown, whole) = (sum_after - sum_before, thousands(sum_before));
-            anstream::eprintln!(
-                "{}: {title} grew by {} from {whole} ({}), more than the {growth} that --fail-over allows",
-                escaped(&options.after.display().to_string()),
+            let grown = sum_after - sum_before;
+            let line = format!(
+                "{}: {} grew by {} from {} ({}), more than the {growth} that --fail-over allows",
+                options.after.display(),
+                options.by.title(&after),
                 thousands(grown),
+                thousands(sum_before),
                 percent(grown, sum_before),
             );
+            anstream::eprintln!("{}", escaped(&line));
             Ok(false)
         }
         _ => Ok(true),

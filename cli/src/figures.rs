@@ -24,6 +24,30 @@ pub(crate) enum Figure {
     AllocatorTime,
 }
 
+/// What DHAT's viewer tells of a whole profile: names, a short and a long one, of sums of bytes and of blocks.
+pub(crate) const TOTALS: [(&str, &str, Metric, Option<Metric>); 5] = [
+    (
+        "Total",
+        "Total",
+        Metric::TotalBytes,
+        Some(Metric::TotalBlocks),
+    ),
+    (
+        "At t-gmax",
+        "At the peak (t-gmax)",
+        Metric::PeakBytes,
+        Some(Metric::PeakBlocks),
+    ),
+    (
+        "At t-end",
+        "At the end (t-end)",
+        Metric::EndBytes,
+        Some(Metric::EndBlocks),
+    ),
+    ("Reads", "Reads", Metric::ReadBytes, None),
+    ("Writes", "Writes", Metric::WrittenBytes, None),
+];
+
 const DERIVED: [(Figure, &str); 6] = [
     (Figure::Unwritten, "unwritten-bytes"),
     (Figure::UnusedTail, "tail-bytes"),
@@ -81,6 +105,12 @@ impl Figure {
                     })
             }
         }
+    }
+
+    /// Of all points.
+    pub(crate) fn sum(self, profile: &Profile) -> u128 {
+        let of = |index| u128::from(self.of(profile, index));
+        (0..profile.points.len()).map(of).sum()
     }
 
     /// Between what a figure that is an estimate lies, with a certainty of 95 %.

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use clap::Args;
 use heapledger_formats::metric::Metric;
-use heapledger_formats::model::{Counts, Mode, Profile};
+use heapledger_formats::model::{Mode, Profile};
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
-use crate::figures::Figure;
+use crate::figures::{Figure, TOTALS};
 use crate::load;
 use crate::notes;
 use crate::output;
@@ -155,18 +155,12 @@ fn print_table(
 pub(crate) fn print_totals(profile: &Profile, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "Command:    {}", escaped(&profile.command))?;
     writeln!(out, "PID:        {}", profile.pid)?;
-    for (name, bytes, blocks) in [
-        ("Total", Metric::TotalBytes, Some(Metric::TotalBlocks)),
-        ("At t-gmax", Metric::PeakBytes, Some(Metric::PeakBlocks)),
-        ("At t-end", Metric::EndBytes, Some(Metric::EndBlocks)),
-        ("Reads", Metric::ReadBytes, None),
-        ("Writes", Metric::WrittenBytes, None),
-    ] {
+    for (name, _, bytes, blocks) in TOTALS {
         if !bytes.is_in(profile) {
             continue;
         }
         let amount = |metric: Metric| {
-            let sum = sum(profile, |counts| metric.of(counts));
+            let sum = Figure::Metric(metric).sum(profile);
             format!("{} {}", thousands(sum), metric.unit(profile))
         };
         let blocks = blocks.map(|metric| format!(" in {}", amount(metric)));
@@ -182,14 +176,6 @@ pub(crate) fn print_totals(profile: &Profile, out: &mut dyn Write) -> Result<()>
         writeln!(out, "{note}")?;
     }
     Ok(())
-}
-
-fn sum(profile: &Profile, of: impl Fn(&Counts) -> u64) -> u128 {
-    profile
-        .points
-        .iter()
-        .map(|point| u128::from(of(&point.counts)))
-        .sum()
 }
 
 fn print_processes(
@@ -274,10 +260,7 @@ fn print_json(
     let totals: BTreeMap<String, u128> = Metric::of_profile(profile)
         .into_iter()
         .filter(|metric| !matches!(metric, Metric::MaxBytes | Metric::MaxBlocks))
-        .map(|metric| {
-            let sum = sum(profile, |counts| metric.of(counts));
-            (metric.to_string(), sum)
-        })
+        .map(|metric| (metric.to_string(), Figure::Metric(metric).sum(profile)))
         .collect();
     let mode = match profile.mode {
         Mode::Heap => "heap",

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Change, Format, Options};
 use crate::failure::Result;
+use crate::figures::Figure;
 use crate::output;
 use crate::terminal::{Table, percent, signed, thousands};
 
@@ -36,14 +37,6 @@ struct Json<'a> {
 struct Pair {
     before: u128,
     after: u128,
-}
-
-fn sum(profile: &Profile, metric: Metric) -> u128 {
-    let values = profile
-        .points
-        .iter()
-        .map(|point| u128::from(metric.of(&point.counts)));
-    values.sum()
 }
 
 #[expect(
@@ -83,8 +76,8 @@ pub(super) fn print(
         let totals = SUMS.iter().filter(|(metric, _)| is_shown(metric));
         let totals = totals.map(|&(metric, _)| {
             let pair = Pair {
-                before: sum(before, metric),
-                after: sum(after, metric),
+                before: Figure::Metric(metric).sum(before),
+                after: Figure::Metric(metric).sum(after),
             };
             (metric.to_string(), pair)
         });
@@ -99,7 +92,8 @@ pub(super) fn print(
 
     let mut sums = Table::new(&["before", "after", "change", "", "sum"]);
     for (metric, name) in SUMS.iter().filter(|(metric, _)| is_shown(metric)) {
-        let (old, new) = (sum(before, *metric), sum(after, *metric));
+        let figure = Figure::Metric(*metric);
+        let (old, new) = (figure.sum(before), figure.sum(after));
         let [change, relative] = growth(old, new);
         sums.row(vec![
             thousands(old),

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::moments;
 use crate::code::Code;
-use crate::figures::Figure;
+use crate::figures::{Figure, TOTALS};
 use crate::notes::notes;
 use crate::sites::{Grouping, Key, Sites};
 use crate::terminal::{escaped, thousands};
@@ -136,37 +136,17 @@ fn rounded(value: u128, unit: &str) -> String {
 /// As DHAT's viewer tells them.
 fn totals(profile: &Profile) -> Vec<(&'static str, String)> {
     let sum = |metric: Metric| {
-        let values = profile
-            .points
-            .iter()
-            .map(|point| u128::from(metric.of(&point.counts)));
-        let (value, unit) = (values.sum(), metric.unit(profile));
+        let (value, unit) = (Figure::Metric(metric).sum(profile), metric.unit(profile));
         shown(&format!(
             "{} {unit}{}",
             thousands(value),
             rounded(value, unit)
         ))
     };
-    let lines = [
-        ("Total", Metric::TotalBytes, Some(Metric::TotalBlocks)),
-        (
-            "At the peak (t-gmax)",
-            Metric::PeakBytes,
-            Some(Metric::PeakBlocks),
-        ),
-        (
-            "At the end (t-end)",
-            Metric::EndBytes,
-            Some(Metric::EndBlocks),
-        ),
-        ("Reads", Metric::ReadBytes, None),
-        ("Writes", Metric::WrittenBytes, None),
-    ];
-    let lines = lines
-        .into_iter()
-        .filter(|(_, bytes, _)| bytes.is_in(profile));
+    let lines = TOTALS.into_iter();
     lines
-        .map(|(name, bytes, blocks)| {
+        .filter(|(_, _, bytes, _)| bytes.is_in(profile))
+        .map(|(_, name, bytes, blocks)| {
             let blocks = blocks
                 .map(|blocks| format!(" in {}", sum(blocks)))
                 .unwrap_or_default();
