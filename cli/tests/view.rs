@@ -5,6 +5,8 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use support::{LIMIT, UNTIL_READY, file};
 use viewer_compat::{Browser, Programs};
@@ -162,6 +164,20 @@ fn one_client_does_not_stop_another() {
         );
     }
     drop((slow, deaf));
+}
+
+/// A connection ends, however slowly something still comes.
+#[test]
+fn what_trickles_in_behind_a_request_is_not_waited_for() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    let trickled = (0..150).take_while(|_| {
+        thread::sleep(Duration::from_millis(100));
+        stream.write_all(b"x").is_ok()
+    });
+    assert!(trickled.count() < 150);
 }
 
 #[test]

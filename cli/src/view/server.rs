@@ -1,5 +1,6 @@
 //! One page over HTTP. Each connection is answered once, on a thread of its own, within limits of size and
-//! time: whoever sends slowly, sends much or does not read keeps nobody else from the page.
+//! time: whoever sends slowly, sends much or does not read keeps one connection of many until then. Only who
+//! holds all of them keeps others from the page.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,8 +17,14 @@ const MAX_HEADERS: usize = 64;
 /// At a time; more are closed at once.
 const MAX_CONNECTIONS: usize = 512;
 
-/// How long a request may take to come, and how long nothing of the answer may be taken.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may take to come.
+const ASKING: Duration = Duration::from_secs(10);
+
+/// How long an answer may take to go: the largest page, through a tunnel.
+const ANSWERING: Duration = Duration::from_secs(300);
+
+/// How long what stands behind a request may take to come.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// Until the process is ended from outside.
 pub(super) fn serve(listener: &TcpListener, page: &str) -> io::Result<()> {
@@ -37,7 +44,7 @@ pub(super) fn serve(listener: &TcpListener, page: &str) -> io::Result<()> {
             let open = &open;
             let answer = move || {
                 // Who asked has gone, or was too slow: there is nobody to tell.
-                let _ = answer(stream, page, port);
+                let _ = answer(&stream, page, port);
                 open.fetch_sub(1, Relaxed);
             };
             if thread::Builder::new().spawn_scoped(scope, answer).is_err() {
@@ -72,11 +79,50 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn answer(mut stream: TcpStream, page: &str, port: u16) -> io::Result<()> {
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let answer = asked(&mut stream, page, port)?;
+/// A connection whose time is over at some moment, in however small pieces something comes or goes.
+struct Timed<'a> {
+    stream: &'a TcpStream,
+    deadline: Instant,
+}
+
+impl Timed<'_> {
+    fn new(stream: &TcpStream, time: Duration) -> Timed<'_> {
+        let deadline = Instant::now() + time;
+        Timed { stream, deadline }
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(left)
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.left()?))?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.stream.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+fn answer(stream: &TcpStream, page: &str, port: u16) -> io::Result<()> {
+    let answer = asked(Timed::new(stream, ASKING), page, port)?;
+    let mut sink = Timed::new(stream, ANSWERING);
     write!(
-        stream,
+        sink,
         "HTTP/1.{} {}\r\n\
          Content-Type: {}\r\n\
          Content-Length: {}\r\n\
@@ -91,27 +137,21 @@ fn answer(mut stream: TcpStream, page: &str, port: u16) -> io::Result<()> {
         answer.body.len()
     )?;
     if !answer.head_only {
-        stream.write_all(answer.body.as_bytes())?;
+        sink.write_all(answer.body.as_bytes())?;
     }
     stream.shutdown(Shutdown::Write)?;
     // A connection that is closed with something unread loses what was sent.
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    io::copy(&mut stream.take(MAX_HEAD as u64), &mut io::sink())?;
+    let mut rest = Timed::new(stream, ENDING).take(MAX_HEAD as u64);
+    io::copy(&mut rest, &mut io::sink())?;
     Ok(())
 }
 
 /// Reads the head of a request; its body is of no interest.
-fn asked<'a>(stream: &mut TcpStream, page: &'a str, port: u16) -> io::Result<Answer<'a>> {
-    let deadline = Instant::now() + PATIENCE;
+fn asked<'a>(mut source: impl Read, page: &'a str, port: u16) -> io::Result<Answer<'a>> {
     let mut head = Vec::new();
     let mut part = [0; 2048];
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        let length = stream.read(&mut part)?;
+        let length = source.read(&mut part)?;
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -174,6 +214,29 @@ fn is_our_host(host: &[u8], port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// However little comes or goes at a time.
+    #[test]
+    fn time_is_over_for_who_trickles() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let trickling = thread::spawn(move || {
+            let mut some = [0; 1 << 16];
+            let mut both = || client.write_all(b"x").and_then(|()| client.read(&mut some));
+            while both().is_ok_and(|length| length > 0) {
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let time = Duration::from_millis(300);
+        let written = Timed::new(&stream, time).write_all(&vec![0; 1 << 30]);
+        assert!(written.is_err());
+        let mut came = Vec::new();
+        let read = Timed::new(&stream, time).read_to_end(&mut came);
+        assert!(read.is_err() && came.len() > 1, "{came:?}");
+        drop(stream);
+        trickling.join().unwrap();
+    }
 
     #[test]
     fn hosts() {
