@@ -36,17 +36,45 @@ pub(crate) fn profile(path: &Path) -> Result<Profile> {
 /// For whoever tells by itself how far it is.
 pub(crate) fn silently(path: &Path) -> Result<Profile> {
     let mut profile = read(path).map_err(|error| Failure::of_path(path, error))?;
-    for frame in &mut profile.frames {
-        if frame.len() > MAX_FRAME {
-            *frame = shortened_to(frame, MAX_FRAME).into();
-        }
-    }
+    shorten_texts(&mut profile);
     Ok(profile)
 }
 
 /// Of a longer text the middle is left out: one such text on each of many stacks would be looked through
-/// for each of them. Names of compilers are shorter.
-const MAX_FRAME: usize = 16 << 10;
+/// for each of them, and a unit is shown with each sum. Names of compilers are shorter.
+const MAX_TEXT: usize = 16 << 10;
+
+fn shorten_texts(profile: &mut Profile) {
+    for frame in &mut profile.frames {
+        if frame.len() > MAX_TEXT {
+            *frame = shortened_to(frame, MAX_TEXT).into();
+        }
+    }
+    let (time_unit, time_unit_million) = &mut profile.time_units;
+    let mut texts = vec![
+        &mut profile.verb,
+        &mut profile.command,
+        time_unit,
+        time_unit_million,
+    ];
+    if let Some(units) = &mut profile.units {
+        texts.extend([&mut units.byte, &mut units.bytes, &mut units.blocks]);
+    }
+    if let Some(extension) = &mut profile.extension {
+        texts.push(&mut extension.capture);
+        for module in &mut extension.modules {
+            texts.extend([&mut module.path, &mut module.build_id]);
+        }
+        for process in &mut extension.processes {
+            texts.extend([&mut process.command, &mut process.file]);
+        }
+    }
+    for text in texts {
+        if text.len() > MAX_TEXT {
+            *text = shortened_to(text, MAX_TEXT).into_owned();
+        }
+    }
+}
 
 /// The path that stands for standard input.
 const STDIN: &str = "-";

@@ -1,8 +1,11 @@
 //! Files that appear whole, or not at all.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+
+use heapledger_formats::text::is_deceptive;
 
 use crate::failure::{Failure, Result};
 use crate::terminal::escaped;
@@ -17,8 +20,7 @@ const MAX_LINKS: u32 = 40;
 #[derive(Debug)]
 enum Target {
     Stdout,
-    /// An open file of this process, which gets everything at once, behind what is there.
-    Descriptor(PathBuf),
+    Stderr,
     /// A device or a pipe, which gets everything at once.
     Device(PathBuf),
     /// A file that is replaced, or made.
@@ -45,10 +47,14 @@ pub(crate) fn write<E: Into<Problem>>(
             stdout.write_all(&whole)?;
             Ok(stdout.flush()?)
         }
-        Target::Descriptor(path) | Target::Device(path) => {
+        Target::Stderr => {
             content(&mut whole).map_err(fail)?;
-            // A device's end is its beginning.
-            let file = OpenOptions::new().append(true).open(path);
+            let written = io::stderr().lock().write_all(&whole);
+            written.map_err(|error| fail(error.into()))
+        }
+        Target::Device(path) => {
+            content(&mut whole).map_err(fail)?;
+            let file = OpenOptions::new().write(true).open(path);
             file.and_then(|mut file| file.write_all(&whole))
                 .map_err(|error| fail(error.into()))
         }
@@ -63,10 +69,15 @@ fn target(path: &Path) -> io::Result<Target> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         if let Some(number) = descriptor(&path) {
-            return Ok(match number.as_str() {
-                "1" => Target::Stdout,
-                _ => Target::Descriptor(path),
-            });
+            return match number.as_str() {
+                "1" => Ok(Target::Stdout),
+                "2" => Ok(Target::Stderr),
+                // Opened by this path, it would have a place of its own to go on at.
+                _ if fs::metadata(&path)?.is_file() => Err(io::Error::other(
+                    "it is a file that is open already, and where to go on in it is not known: name the file, or use `-`",
+                )),
+                _ => Ok(Target::Device(path)),
+            };
         }
         match fs::read_link(&path) {
             Ok(link) => path = folder_of(&path).join(link),
@@ -99,7 +110,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// What is new has the rights that a new file has; what was there keeps its own.
+/// What is new has the rights that a new file has; what was there keeps its own, and its owner and group.
 fn replace(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> std::result::Result<(), Problem>,
@@ -120,8 +131,9 @@ fn replace(
         #[cfg(unix)]
         {
             use std::os::unix::fs::{MetadataExt, fchown};
-            // Only root can, and only root needs to.
-            let _ = fchown(file.as_file(), Some(about.uid()), Some(about.gid()));
+            if fchown(file.as_file(), Some(about.uid()), Some(about.gid())).is_err() {
+                return write_in_place(path, content);
+            }
         }
         file.as_file().set_permissions(about.permissions())?;
     }
@@ -130,6 +142,17 @@ fn replace(
     let file = writer.into_inner().map_err(|error| error.into_error())?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Into the file that is there: only root makes one that is somebody else's.
+#[cfg(unix)]
+fn write_in_place(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> std::result::Result<(), Problem>,
+) -> std::result::Result<(), Problem> {
+    let mut whole = Vec::new();
+    content(&mut whole)?;
+    Ok(fs::write(path, whole)?)
 }
 
 /// Whether what is written there is written to standard output.
@@ -145,10 +168,21 @@ pub(crate) fn announce(path: &Path, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// Prints it for programs, in lines.
+/// Prints it for programs, in lines, of which a terminal acts upon nothing.
 pub(crate) fn write_json(value: &impl serde::Serialize, out: &mut dyn Write) -> Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
-    Ok(writeln!(out)?)
+    let json = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+    let mut harmless = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        // Between values there are blanks and ends of lines; whatever else acts is within a text.
+        if is_deceptive(character) && character != '\n' {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(harmless, "\\u{unit:04x}");
+            }
+        } else {
+            harmless.push(character);
+        }
+    }
+    Ok(writeln!(out, "{harmless}")?)
 }
 
 /// Why the content could not be made.

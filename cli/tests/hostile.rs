@@ -65,6 +65,45 @@ fn results_have_the_rights_of_new_files_and_keep_those_of_old_ones() {
     assert!(fs::read_to_string(old).unwrap().contains("<svg"));
 }
 
+/// Who may write to another's file neither takes it over nor shows it to anybody else.
+#[test]
+fn a_file_of_another_stays_theirs() {
+    let folder = folder();
+    if fs::metadata(folder.path()).unwrap().uid() != 0 {
+        println!("not root, who alone may become somebody else: nothing is checked");
+        return;
+    }
+    let (alice, bob, team) = (12_001, 12_002, 12_003);
+    fs::copy(
+        env!("CARGO_BIN_EXE_heapledger"),
+        folder.path().join("heapledger"),
+    )
+    .unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    for (owner, group) in [(alice, team), (bob, team), (alice, bob)] {
+        let old = folder.path().join("old.svg");
+        fs::write(&old, "old".repeat(100_000)).unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o660)).unwrap();
+        std::os::unix::fs::chown(&old, Some(owner), Some(group)).unwrap();
+        let script = format!(
+            "setpriv --reuid {bob} --regid {bob} --groups {team} ./heapledger flame prof.json -o old.svg"
+        );
+        assert_eq!(said(folder.path(), &script), "old.svg\n");
+        let about = fs::metadata(&old).unwrap();
+        assert_eq!(
+            (about.uid(), about.gid(), about.mode() & 0o777),
+            (owner, group, 0o660)
+        );
+        let svg = fs::read_to_string(&old).unwrap();
+        assert!(svg.starts_with("<?xml") && svg.trim_end().ends_with("</svg>"));
+        fs::remove_file(&old).unwrap();
+    }
+    assert_eq!(
+        names(folder.path()),
+        ["after.json", "heapledger", "prof.json"]
+    );
+}
+
 #[test]
 fn links_stay_and_lead_to_the_result() {
     let folder = folder();
@@ -89,7 +128,7 @@ fn links_stay_and_lead_to_the_result() {
     assert!(refused.contains("cannot write it: too many"), "{refused}");
 }
 
-/// What a shell has opened gets the result where the shell is, and is not replaced.
+/// What a shell has opened gets the result where the shell is, and is not replaced. Of a pipe that is always so.
 #[test]
 fn open_files_are_written_to() {
     let folder = folder();
@@ -100,11 +139,12 @@ fn open_files_are_written_to() {
         ("stdout", "", "> all"),
         ("/dev/stdout", "", "> all"),
         ("/dev/fd/1", "", "> all"),
-        ("/dev/fd/5", " >&5", "5> all > rest"),
-        ("five", " >&5", "5> all > rest"),
+        ("/dev/stderr", " >&2", "2> all > rest"),
+        ("/dev/fd/5", " >&5", "5>&1 > rest | cat > all"),
+        ("five", " >&5", "5>&1 > rest | cat > all"),
     ] {
         let script = format!(
-            "{{ echo before{to}; $H convert prof.json --to folded -o {output}; }} {redirection}; echo after >> all"
+            "{{ echo before{to}; $H convert prof.json --to folded -o {output}; echo after{to}; }} {redirection}"
         );
         let output = shell(folder.path(), &script);
         assert_eq!(output.stderr, b"", "{script}");
@@ -121,6 +161,16 @@ fn open_files_are_written_to() {
             .unwrap()
             .is_symlink()
     );
+    for output in ["/dev/fd/5", "five"] {
+        let script = format!("echo kept >&5; $H flame prof.json -o {output}; echo $?; cat all");
+        let refused = said(folder.path(), &format!("{{ {script}; }} 5> all"));
+        assert_eq!(
+            refused,
+            format!(
+                "error: {output}: cannot write it: it is a file that is open already, and where to go on in it is not known: name the file, or use `-`\n2\nkept\n"
+            )
+        );
+    }
     let through_a_pipe = said(
         folder.path(),
         "mkfifo pipe; cat pipe > got & $H convert prof.json --to folded -o pipe; wait; head -c 17 got; test -p pipe && echo",
@@ -211,6 +261,10 @@ fn pipes_and_packed_files_are_read() {
         "$H top <(cat prof.json)",
         "gzip -c prof.json > packed; $H top packed",
         "gzip -c prof.json | $H top -",
+        // With the mark that some editors put in front.
+        "(printf '\\xef\\xbb\\xbf'; cat prof.json) > marked; $H top marked",
+        "$H top - < marked",
+        "gzip -c marked | $H top -",
         // Two packed pieces, one behind the other.
         "(head -c 999 prof.json | gzip; tail -c +1000 prof.json | gzip) | $H top /dev/stdin",
     ] {
@@ -323,6 +377,7 @@ fn units_of_a_stranger_do_not_reach_the_terminal() {
         for key in ["bu", "bsu", "bksu", "tu", "Mtu", "verb", "cmd"] {
             value[key] = hostile.into();
         }
+        value["cmd"] = format!("{hostile}\u{7f}\u{e0001}").into();
         value["ftbl"][1] = hostile.into();
         value["heapledger"] = json!({
             "version": 1, "capture": hostile, "exact": {"note": hostile},
@@ -339,12 +394,16 @@ fn units_of_a_stranger_do_not_reach_the_terminal() {
     for command in [
         "top units.json",
         "top units.json --by lifetimes",
+        "top units.json --by read-bytes",
+        "top units.json --json",
         "top units.json --processes",
         "top units.json --group function",
         "show units.json 1",
         "diff units.json less.json",
         "diff units.json less.json --by lifetimes",
         "diff units.json less.json --format markdown",
+        "diff units.json less.json --format json",
+        "diff less.json units.json --fail-over 0",
         "diff units.json prof.json",
         "merge units.json prof.json -o x",
         "resolve units.json --exe /bin/true",
@@ -362,6 +421,32 @@ fn units_of_a_stranger_do_not_reach_the_terminal() {
             .any(|line| line.starts_with("| before") && line.contains("| <script"));
         assert!(!is_markup, "{command}: {said}");
     }
+    let json = said(folder.path(), "$H top units.json --json");
+    let value: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["command"], format!("{hostile}\u{7f}\u{e0001}"));
+}
+
+/// Not only names of functions may be long.
+#[test]
+fn long_texts_are_shown_without_their_middle() {
+    let folder = folder();
+    let long = "\u{202e}".repeat(1_000_000);
+    let text = profile(|value| {
+        for key in ["bu", "bsu", "bksu", "tu", "Mtu", "verb", "cmd"] {
+            value[key] = long.clone().into();
+        }
+        value["heapledger"] = json!({
+            "version": 1, "capture": long,
+            "processes": [{"pid": 1, "command": long, "file": long}],
+            "modules": [{"path": long, "build_id": long}],
+        });
+    });
+    fs::write(folder.path().join("long.json"), text).unwrap();
+    assert_eq!(
+        said(folder.path(), "$H convert long.json --to dhat -o out"),
+        "out\n"
+    );
+    assert!(fs::metadata(folder.path().join("out")).unwrap().len() < 400_000);
 }
 
 /// Lists that are long in every part: what is quadratic in them does not end here.
