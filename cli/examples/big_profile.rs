@@ -1,4 +1,4 @@
-//! Writes a profile of a million points, 282 MB, reads it, and prints what that took.
+//! Writes a profile of a million points, 279 MB, reads it, and prints what that took.
 //!
 //! `cargo run --release -p heapledger-cli --example big_profile [POINTS [FILE]]`; with a FILE, the profile
 //! is left there.
@@ -11,7 +11,7 @@ use std::time::Instant;
 use heapledger_formats::read;
 
 const FRAMES: u64 = 40_000;
-/// Frames of a stack, on average: so that a million points are 282 MB.
+/// Frames of a stack, on average: so that a million points are 279 MB.
 const DEPTH: u64 = 28;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
