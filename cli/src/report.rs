@@ -65,7 +65,7 @@ pub(crate) fn run(path: &Path, options: &Options, out: &mut dyn Write) -> Result
 /// One page with its style, its script and the profile in it. Its policy lets only those run.
 pub(crate) fn page(profile: &Profile) -> Result<String> {
     let fitted = limits::fit(profile, LIMITS);
-    let data = STANDARD.encode(data::packed(&fitted));
+    let data = STANDARD.encode(data::packed(&fitted)?);
     check_size(data.len())?;
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     let policy = format!(

@@ -15,14 +15,16 @@ use heapledger_formats::model::Profile;
 use rayon::slice::ParallelSliceMut as _;
 use serde_json::{Value, json};
 
-use super::moments;
+use super::{check_size, moments};
 use crate::code::Code;
+use crate::failure::Result;
 use crate::figures::{Figure, TOTALS};
 use crate::notes::notes;
 use crate::sites::{Grouping, Key, Sites};
 use crate::terminal::{escaped, thousands};
 
-pub(super) fn packed(fitted: &Fitted<'_>) -> Vec<u8> {
+/// Fails if there are more names than a browser takes.
+pub(super) fn packed(fitted: &Fitted<'_>) -> Result<Vec<u8>> {
     let profile: &Profile = &fitted.profile;
     let mut columns = Columns::default();
     let mut strings = Strings::default();
@@ -54,13 +56,14 @@ pub(super) fn packed(fitted: &Fitted<'_>) -> Vec<u8> {
         &columns.lengths,
     )
     .to_string();
+    check_size(head.len())?;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    let length = u32::try_from(head.len()).expect("names of less than 4 GB");
+    let length = u32::try_from(head.len()).expect("checked");
     let parts: [&[u8]; 3] = [&length.to_le_bytes(), head.as_bytes(), &columns.bytes];
     for part in parts {
         gzip.write_all(part).expect("memory takes everything");
     }
-    gzip.finish().expect("memory takes everything")
+    Ok(gzip.finish().expect("memory takes everything"))
 }
 
 fn head(
