@@ -126,6 +126,7 @@ fn starts_paused() {
 }
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
+static CHURNS: AtomicBool = AtomicBool::new(false);
 
 /// Threads that allocate and free through all windows.
 fn many_threads() {
@@ -135,12 +136,17 @@ fn many_threads() {
             let mut blocks: [Block; 20] = std::array::from_fn(|n| Block::new(n * 10 + 1));
             blocks[7].resize(500);
             blocks.into_iter().for_each(Block::free);
+            CHURNS.store(true, Relaxed);
         }
     }
     let profiler = Profiler::new_heap();
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(churn);
+        }
+        // All windows may be over before a thread has begun.
+        while !CHURNS.load(Relaxed) {
+            thread::yield_now();
         }
         for _ in 0..100 {
             profiler.pause();
