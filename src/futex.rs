@@ -10,7 +10,7 @@ pub(crate) fn wait(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
     {
         let limit = limit.map(|limit| libc::timespec {
             tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-            tv_nsec: limit.subsec_nanos().into(),
+            tv_nsec: limit.subsec_nanos() as libc::c_long,
         });
         let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: the kernel compares the word with `seen` and sleeps; no memory is written.
