@@ -5,11 +5,21 @@ use serde_json::Value;
 
 use crate::terminal::thousands;
 
+/// Instead of how stacks were taken.
+const RECOVERED: &str = "recovered";
+
 pub(crate) fn notes(profile: &Profile) -> Vec<String> {
     let Some(extension) = &profile.extension else {
         return Vec::new();
     };
     let mut notes = Vec::new();
+    if extension.capture == RECOVERED {
+        notes.push(
+            "Recovered from what the process left, which did not come to its end: bytes written, reallocations and \
+             the curve over time are not known."
+                .to_owned(),
+        );
+    }
     if let Some(bytes) = extension.sample_bytes {
         notes.push(format!(
             "All figures are estimates: one block was sampled in {} allocated bytes.",
@@ -31,6 +41,10 @@ pub(crate) fn notes(profile: &Profile) -> Vec<String> {
         (
             "peak_slack_bytes",
             "Bytes that the true peak may lie above the one told",
+        ),
+        (
+            "bounded_max_sites",
+            "Sites of several threads, whose most bytes live at once are known to 1/64 or 1 KiB a thread",
         ),
         ("folded_points", "Smallest points summed up as [other]"),
     ] {
@@ -55,6 +69,14 @@ pub(crate) fn notes(profile: &Profile) -> Vec<String> {
         (
             "truncated_stacks",
             "Stacks that end early at a frame without unwind information",
+        ),
+        (
+            "unsized_frees",
+            "Blocks allocated by Rust and freed by C's free, which stayed counted as live",
+        ),
+        (
+            "torn_readings",
+            "Readings that can be off by one operation of a thread",
         ),
     ] {
         let count = number(&extension.refused, key);
