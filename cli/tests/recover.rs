@@ -44,7 +44,10 @@ fn what_an_abort_leaves_becomes_a_profile() {
     let shown = printed(["show", profile, "held_to_the_end"]);
     assert!(shown.contains("12,345"), "{shown}");
     let top = printed(["top", profile]);
-    assert!(top.contains("\nRecovered from what the process left"), "{top}");
+    assert!(
+        top.contains("\nRecovered from what the process left"),
+        "{top}"
+    );
     let again = printed(["recover", crash_file, "-o", "-"]);
     assert_eq!(again, fs::read_to_string(profile).unwrap());
 
