@@ -30,8 +30,6 @@ pub(crate) struct Site<'a> {
     /// The innermost frame that is not of the standard library, else the innermost one; `None` for
     /// a point without frames.
     pub(crate) frame: Option<Frame<'a>>,
-    /// Its place in the point's stack.
-    pub(crate) depth: usize,
     /// The function of the standard library that it called.
     pub(crate) through: Option<Frame<'a>>,
     /// The container that was made.
@@ -47,6 +45,15 @@ pub(crate) struct Key {
     container: Option<&'static str>,
     /// The innermost frame of the program's own code.
     pub(crate) own: Option<u32>,
+}
+
+/// Where in a point's stack the frames of its key are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Depths {
+    /// Of the frame that a site is called after.
+    pub(crate) site: usize,
+    /// Of the innermost frame of the program's own code.
+    pub(crate) own: Option<usize>,
 }
 
 /// What [`Sites::name_of`] puts together.
@@ -126,29 +133,31 @@ impl<'a> Sites<'a> {
         self.frames[number as usize].code
     }
 
-    /// The place in a point's stack of the innermost frame of the program's own code.
-    pub(crate) fn own_depth(&self, point: &Point) -> Option<usize> {
-        let stack = self.profile.stack(point);
-        stack
-            .iter()
-            .position(|&number| self.code(number) == Code::Own)
+    pub(crate) fn key(&self, point: &Point) -> Key {
+        self.key_and_depths(point).0
     }
 
-    pub(crate) fn key(&self, point: &Point) -> Key {
+    pub(crate) fn key_and_depths(&self, point: &Point) -> (Key, Depths) {
         let stack = self.profile.stack(point);
-        let depth = self.depth(stack);
-        let inside = &stack[..depth];
-        Key {
-            site: stack.get(depth).copied(),
+        let is_own = |&number: &u32| self.code(number) == Code::Own;
+        let depths = Depths {
+            site: self.depth(point),
+            own: stack.iter().position(is_own),
+        };
+        let inside = &stack[..depths.site];
+        let key = Key {
+            site: stack.get(depths.site).copied(),
             through: inside.last().copied(),
             container: self.container(inside),
-            own: self.own_depth(point).map(|depth| stack[depth]),
-        }
+            own: depths.own.map(|depth| stack[depth]),
+        };
+        (key, depths)
     }
 
-    /// The place in a stack of the frame that a site is called after.
-    pub(crate) fn depth(&self, stack: &[u32]) -> usize {
-        let decided = stack.iter().position(|&number| !self.is_standard(number));
+    /// The place in a point's stack of the frame that its site is called after.
+    pub(crate) fn depth(&self, point: &Point) -> usize {
+        let mut stack = self.profile.stack(point).iter();
+        let decided = stack.position(|&number| !self.is_standard(number));
         decided.unwrap_or(0)
     }
 
@@ -161,15 +170,12 @@ impl<'a> Sites<'a> {
     }
 
     pub(crate) fn site(&self, point: &Point) -> Site<'a> {
-        let stack = self.profile.stack(point);
-        let depth = self.depth(stack);
-        self.site_of(self.key(point), depth)
+        self.site_of(self.key(point))
     }
 
-    fn site_of(&self, key: Key, depth: usize) -> Site<'a> {
+    fn site_of(&self, key: Key) -> Site<'a> {
         Site {
             frame: key.site.map(|number| *self.frame(number)),
-            depth,
             through: key.through.map(|number| *self.frame(number)),
             container: key.container,
         }
@@ -199,7 +205,7 @@ impl<'a> Sites<'a> {
     }
 
     pub(crate) fn name_of(&self, key: Key, grouping: Grouping) -> String {
-        let site = self.site_of(key, 0);
+        let site = self.site_of(key);
         let Some(frame) = site.frame else {
             return "[root]".into();
         };

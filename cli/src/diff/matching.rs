@@ -85,8 +85,7 @@ impl<'a> Side<'a> {
                 .collect(),
             Level::Functions => self.stack(index).map(|frame| frame.function).collect(),
             Level::Decision => {
-                let profile = self.sites.profile;
-                let depth = self.sites.site(&profile.points[index]).depth;
+                let depth = self.depth(index);
                 let from = depth.saturating_sub(1);
                 self.stack(index)
                     .skip(from)
@@ -97,11 +96,15 @@ impl<'a> Side<'a> {
         }
     }
 
+    /// Of the decision.
+    fn depth(&self, index: usize) -> usize {
+        self.sites.depth(&self.sites.profile.points[index])
+    }
+
     /// The line of the decision, then those of its callers.
     fn lines(&self, index: usize) -> Vec<u32> {
-        let depth = self.sites.site(&self.sites.profile.points[index]).depth;
         self.stack(index)
-            .skip(depth)
+            .skip(self.depth(index))
             .map(|frame| frame.line)
             .collect()
     }

@@ -306,17 +306,16 @@ fn stacks(sites: &Sites<'_>, strings: &mut Strings, columns: &mut Columns) {
         }
         last = stack;
         let point = &profile.points[number];
-        let key = sites.key(point);
+        let (key, depths) = sites.key_and_depths(point);
         let next = index(keys_in_order.len());
         let key_number = *keys.entry(key).or_insert(next);
         if key_number == next {
             keys_in_order.push(key);
         }
-        let depth = sites.depth(profile.stack(point));
-        let own_depth = sites.own_depth(point).unwrap_or(depth);
         let (node, _) = path[stack.len()];
         let outward = |depth: usize| node - path[stack.len() - depth].0;
-        rows[number] = [node, outward(depth), outward(own_depth), key_number];
+        let own = depths.own.unwrap_or(depths.site);
+        rows[number] = [node, outward(depths.site), outward(own), key_number];
     }
 
     for (part, name) in ["place_name", "place_file", "place_line", "place_kind"]
