@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 
 use crate::failure::{Failure, Result};
 use crate::figures::Figure;
-use crate::terminal::escaped;
+use crate::terminal::escaped_path;
 
 /// Files that take a moment to read, in bytes.
 const LARGE: u64 = 64 << 20;
@@ -21,7 +21,7 @@ const LARGE: u64 = 64 << 20;
 pub(crate) fn profile(path: &Path) -> Result<Profile> {
     let is_large = std::fs::metadata(path).is_ok_and(|about| about.len() > LARGE);
     let spinner = is_large.then(|| {
-        let name = escaped(&path.display().to_string()).to_string();
+        let name = escaped_path(path);
         let spinner = ProgressBar::new_spinner().with_message(format!("reading {name}"));
         spinner.enable_steady_tick(Duration::from_millis(100));
         spinner

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use heapledger_formats::text::is_deceptive;
 
 use crate::failure::{Failure, Result};
-use crate::terminal::escaped;
+use crate::terminal::escaped_path;
 
 /// The path that stands for standard output.
 const STDOUT: &str = "-";
@@ -155,6 +155,18 @@ fn write_in_place(
     Ok(fs::write(path, whole)?)
 }
 
+/// Writes what, as a profile does, names paths and arguments of a program: for its owner alone.
+pub(crate) fn write_privately(path: &Path, content: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
+        file.write_all(content)?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write()
+        .map(drop)
+        .map_err(|error| Failure::of_path(path, format!("cannot write it: {error}")))
+}
+
 /// Whether what is written there is written to standard output.
 pub(crate) fn is_stdout(path: &Path) -> bool {
     matches!(target(path), Ok(Target::Stdout))
@@ -163,7 +175,7 @@ pub(crate) fn is_stdout(path: &Path) -> bool {
 /// Tells where a file is, unless the output is the file.
 pub(crate) fn announce(path: &Path, out: &mut dyn Write) -> Result<()> {
     if !is_stdout(path) {
-        writeln!(out, "{}", escaped(&path.display().to_string()))?;
+        writeln!(out, "{}", escaped_path(path))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What is safe and readable on a terminal: escaped names, numbers, tables.
 
 use std::fmt::{self, Write as _};
+use std::path::Path;
 
 use heapledger_formats::text::is_deceptive;
 use unicode_width::UnicodeWidthStr;
@@ -9,6 +10,11 @@ use unicode_width::UnicodeWidthStr;
 /// those that reverse or hide what follows.
 pub(crate) fn escaped(text: &str) -> impl fmt::Display + '_ {
     Escaped(text)
+}
+
+/// A path, likewise.
+pub(crate) fn escaped_path(path: &Path) -> String {
+    escaped(&path.display().to_string()).to_string()
 }
 
 struct Escaped<'a>(&'a str);

@@ -3,14 +3,14 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::written;
 use crate::failure::Result;
-use crate::recover;
-use crate::terminal::escaped;
+use crate::terminal::escaped_path;
+use crate::{output, recover};
 
 /// Has every run of the process keep a crash file.
 pub(super) const VARIABLE: &str = "HEAPLEDGER_CRASH_SAFE";
@@ -85,13 +85,12 @@ pub(super) fn recover(start: SystemTime, folders: &[PathBuf], out: &mut dyn Writ
         while left.is_of_a_live_process() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));
         }
-        let shown = |path: &Path| escaped(&path.display().to_string()).to_string();
         if !left.path.exists() {
             // It came to its end after all, and has written its profile.
             continue;
         }
         if left.is_of_a_live_process() {
-            let path = shown(&left.path);
+            let path = escaped_path(&left.path);
             writeln!(
                 out,
                 "Process {pid} still runs; what it may leave is {path}, for `heapledger recover`."
@@ -100,10 +99,10 @@ pub(super) fn recover(start: SystemTime, folders: &[PathBuf], out: &mut dyn Writ
         }
         let target = left.target(start);
         let done = recover::profile(&left.path)
-            .and_then(|profile| written::write_privately(&target, &profile));
+            .and_then(|profile| output::write_privately(&target, &profile));
         match done {
             Ok(()) => {
-                let target = shown(&target);
+                let target = escaped_path(&target);
                 writeln!(
                     out,
                     "Process {pid} did not come to its end: {target} is recovered from what it left."
@@ -122,6 +121,8 @@ pub(super) fn recover(start: SystemTime, folders: &[PathBuf], out: &mut dyn Writ
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -13,7 +13,7 @@ use super::profilers::{Dependency, HEAPLEDGER};
 use super::project::{self, Package, Project, Wanted};
 use crate::failure::{Failure, Result};
 use crate::output;
-use crate::terminal::escaped;
+use crate::terminal::{escaped, escaped_path};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -94,7 +94,6 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
             .map_err(|what| Failure::of_path(source_path, what))?
     };
 
-    let show = |path: &Path| escaped(&path.display().to_string()).to_string();
     if dependency.is_none() {
         let arguments: Vec<_> = add_arguments(options, package);
         let words: Vec<_> = arguments
@@ -104,13 +103,13 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
         writeln!(
             out,
             "{}, by `cargo {}`:",
-            show(&package.manifest_path),
+            escaped_path(&package.manifest_path),
             escaped(&words.join(" "))
         )?;
         writeln!(out, "  + a dependency: heapledger")?;
     }
     if !has_lines {
-        writeln!(out, "{}:", show(source_path))?;
+        writeln!(out, "{}:", escaped_path(source_path))?;
         for line in lines.before_main() {
             writeln!(out, "  + {}", escaped(&line))?;
         }

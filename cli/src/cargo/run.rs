@@ -16,8 +16,8 @@ use signal_hook::flag;
 use super::project::{self, Package, Project, Wanted};
 use super::{Build, crash_files, exact, init, written};
 use crate::failure::{Failure, Result};
-use crate::terminal::escaped;
-use crate::{load, report, top, view};
+use crate::terminal::{escaped, escaped_path};
+use crate::{load, output, report, top, view};
 
 /// Starts a run in any program that has heapledger's allocator.
 const VARIABLE: &str = "HEAPLEDGER";
@@ -266,7 +266,7 @@ fn tell(files: &[PathBuf], folder: &Path, open: bool, out: &mut dyn Write) -> Re
         };
         writeln!(out)?;
         top::print_summary(&profile, ROWS, out)?;
-        writeln!(out, "\nProfile: {}", escaped(&path.display().to_string()))?;
+        writeln!(out, "\nProfile: {}", escaped_path(path))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         // Profiles of one name may lie in several folders.
         let names = (1..).map(|number: u32| match number {
@@ -279,11 +279,11 @@ fn tell(files: &[PathBuf], folder: &Path, open: bool, out: &mut dyn Write) -> Re
         let page = page.expect("there is always a further number");
         let written = report::page(&profile).and_then(|content| {
             fs::create_dir_all(&reports).map_err(|error| Failure::of_path(&reports, error))?;
-            written::write_privately(&page, content.as_bytes())
+            output::write_privately(&page, content.as_bytes())
         });
         match written {
             Ok(()) => {
-                writeln!(out, "Report:  {}", escaped(&page.display().to_string()))?;
+                writeln!(out, "Report:  {}", escaped_path(&page))?;
                 pages.push(page);
             }
             Err(why) => writeln!(out, "Report:  none, because {why}")?,

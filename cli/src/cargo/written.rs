@@ -2,11 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-use crate::failure::{Failure, Result};
 
 /// A DHAT file's first key.
 const FIRST_KEY: &str = "\"dhatFileVersion\"";
@@ -43,20 +41,6 @@ pub(super) fn changed_since(start: SystemTime, folders: &[PathBuf]) -> Vec<PathB
     }
     found.sort();
     found.into_iter().map(|(_, path)| path).collect()
-}
-
-/// Writes what, as a profile does, names paths and arguments of the program: for its owner alone.
-pub(super) fn write_privately(path: &Path, content: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(content)?;
-        file.persist(path).map_err(|error| error.error)
-    };
-    match write() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::of_path(path, format!("cannot write it: {error}"))),
-    }
 }
 
 fn is_profile(path: &Path) -> bool {
